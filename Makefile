@@ -1,0 +1,104 @@
+# make              build ./preforkd
+# make run          build it and serve echo on port 8080
+# make test         the whole suite (SANITIZE=1: under ASan and UBSan)
+# make check        compilers' warnings, linters, formatting
+# make install      PREFIX=/usr/local DESTDIR=
+
+VERSION = 0.1.0
+
+CC = gcc
+CFLAGS ?= -O2 -g
+WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
+	-Wmissing-prototypes -Wformat=2
+BUILD = build
+PROGRAM = preforkd
+
+ifdef SANITIZE
+BUILD = build/sanitize
+PROGRAM = build/sanitize/preforkd
+SANITIZERS = -fsanitize=address,undefined -fno-omit-frame-pointer \
+	-fno-sanitize-recover=undefined
+endif
+
+# musl has no kernel headers of its own.
+ifneq (,$(findstring musl,$(CC)))
+CPPFLAGS += -idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu
+endif
+
+ALL_CPPFLAGS = -D_GNU_SOURCE -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
+
+SOURCES = server.c master.c worker.c $(wildcard lib/*.c)
+OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
+
+all: $(PROGRAM)
+
+$(PROGRAM): $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS)
+
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+-include $(OBJECTS:.o=.d)
+
+run: $(PROGRAM)
+	./$(PROGRAM)
+
+# ---- installation ----------------------------------------------------------
+
+PREFIX = /usr/local
+SBINDIR = $(PREFIX)/sbin
+MANDIR = $(PREFIX)/share/man
+# A unit and a configuration below /usr are the distribution's.
+SYSCONFDIR = $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
+UNITDIR = $(PREFIX)/lib/systemd/system
+
+SUBSTITUTE = sed -e 's|@sbindir@|$(SBINDIR)|g' \
+	-e 's|@sysconfdir@|$(SYSCONFDIR)|g' -e 's|@version@|$(VERSION)|g'
+
+install: $(PROGRAM)
+	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 \
+		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)
+	install -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/preforkd
+	$(SUBSTITUTE) man/preforkd.8.in >$(DESTDIR)$(MANDIR)/man8/preforkd.8
+	$(SUBSTITUTE) systemd/preforkd.service.in \
+		>$(DESTDIR)$(UNITDIR)/preforkd.service
+	chmod 644 $(DESTDIR)$(MANDIR)/man8/preforkd.8 \
+		$(DESTDIR)$(UNITDIR)/preforkd.service
+	@# An operator's configuration is never overwritten.
+	test -e $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || install -m 644 \
+		systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
+
+# The configuration stays if it was changed.
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/preforkd \
+		$(DESTDIR)$(MANDIR)/man8/preforkd.8 \
+		$(DESTDIR)$(UNITDIR)/preforkd.service
+	! cmp -s systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || \
+		rm -f $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
+
+# ---- tests -----------------------------------------------------------------
+
+TESTS = tests
+TEST_PROGRAMS = $(patsubst tests/%.c,build/tests/%,\
+	$(wildcard tests/*.c tests/unit/*.c))
+
+test: $(PROGRAM) $(TEST_PROGRAMS)
+	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
+		bats --jobs $(shell nproc) $(TESTS)
+
+build/tests/%: tests/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Ilib -o $@ $(filter %.c,$^)
+
+# A unit test links its own module and what that stands on: nothing else.
+build/tests/unit/restart: lib/restart.c
+build/tests/unit/steering: lib/steering.c
+build/tests/unit/connection: lib/connection.c
+build/tests/unit/address: lib/address.c
+
+clean:
+	rm -rf build preforkd
+
+.PHONY: all run install uninstall test clean

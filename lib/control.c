@@ -1,0 +1,85 @@
+#include "control.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Aligned as cmsg(3) wants it. */
+union ancillary {
+	char bytes[CMSG_SPACE(sizeof(int))];
+	struct cmsghdr align;
+};
+
+int
+control_pair(int pair[2])
+{
+	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+}
+
+int
+control_send(int control, const struct control_message *message, int fd)
+{
+	union ancillary ancillary = { { 0 } };
+	struct iovec part = { (void *)(uintptr_t)message, sizeof *message };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct cmsghdr *rights;
+	ssize_t sent;
+
+	if (fd >= 0) {
+		header.msg_control = &ancillary;
+		header.msg_controllen = sizeof ancillary;
+		rights = CMSG_FIRSTHDR(&header);
+		rights->cmsg_level = SOL_SOCKET;
+		rights->cmsg_type = SCM_RIGHTS;
+		rights->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+	}
+	do
+		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -1 : 0;
+}
+
+static int
+received_fd(struct msghdr *header)
+{
+	struct cmsghdr *rights = CMSG_FIRSTHDR(header);
+	int fd = -1;
+
+	if (rights && rights->cmsg_level == SOL_SOCKET &&
+	    rights->cmsg_type == SCM_RIGHTS &&
+	    rights->cmsg_len == CMSG_LEN(sizeof fd))
+		memcpy(&fd, CMSG_DATA(rights), sizeof fd);
+	return fd;
+}
+
+int
+control_receive(
+    int control, struct control_message *message, int *fd, int flags)
+{
+	union ancillary ancillary = { { 0 } };
+	struct iovec part = { message, sizeof *message };
+	struct msghdr header = { .msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &ancillary,
+		.msg_controllen = sizeof ancillary };
+	ssize_t received;
+
+	*fd = -1;
+	do
+		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
+	while (received < 0 && errno == EINTR);
+	if (received <= 0) /* ECONNRESET: gone with our messages unread */
+		return received < 0 && errno != ECONNRESET ? -1 : 0;
+	*fd = received_fd(&header);
+	if (received != sizeof *message) {
+		if (*fd >= 0)
+			close(*fd);
+		*fd = -1;
+		errno = EPROTO;
+		return -1;
+	}
+	message->text[sizeof message->text - 1] = '\0';
+	return 1;
+}

@@ -1,0 +1,37 @@
+/*
+ * listener: SO_REUSEPORT sockets, one for each slot and address, and the
+ * reservation that holds their port.
+ */
+#ifndef PREFORKD_LISTENER_H
+#define PREFORKD_LISTENER_H
+
+#include <stddef.h>
+
+#include "address.h"
+
+/* Room for any message of this module. */
+enum { LISTENER_ERROR = 256 };
+
+/*
+ * Takes the port of REQUESTED for this server, and only if nobody else listens
+ * there: SO_REUSEPORT alone would let a second server join in silently. The
+ * socket is bound and never listens, so it gets no connection, and it fixes the
+ * number where port 0 was asked for.
+ *
+ * BOUND becomes the address with its port resolved, and with IPv4 instead of
+ * IPv6 where REQUESTED allows any family and there is no IPv6. Returns the
+ * socket, or -1 with the cause and the remedy in ERROR.
+ */
+int listener_reserve(const struct address *requested, struct address *bound,
+    char error[LISTENER_ERROR]);
+
+/*
+ * Opens a listener on a reserved address; every connection accepted from it has
+ * TCP_NODELAY, SO_OOBINLINE and SO_KEEPALIVE on (Linux lets them inherit).
+ * Returns the nonblocking socket, or -1 with errno, and cause and remedy in
+ * ERROR.
+ */
+int listener_open(
+    const struct address *bound, unsigned backlog, char error[LISTENER_ERROR]);
+
+#endif

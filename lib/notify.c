@@ -1,0 +1,80 @@
+#include "notify.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MESSAGE_BYTES = 1024 };
+
+/* Fills in the manager's address. Returns its length, or 0 without one. */
+static socklen_t
+manager_address(struct sockaddr_un *manager)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t length = path ? strlen(path) : 0;
+
+	if (length == 0 || length >= sizeof manager->sun_path)
+		return 0;
+	memset(manager, 0, sizeof *manager);
+	manager->sun_family = AF_UNIX;
+	memcpy(manager->sun_path, path, length);
+	if (path[0] == '@') /* an abstract socket: unix(7) */
+		manager->sun_path[0] = '\0';
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+}
+
+int
+notify_send(const char *format, ...)
+{
+	struct sockaddr_un manager;
+	socklen_t length = manager_address(&manager);
+	char message[MESSAGE_BYTES];
+	va_list arguments;
+	ssize_t sent;
+	int fd, saved_errno;
+
+	if (length == 0)
+		return 0;
+	va_start(arguments, format);
+	vsnprintf(message, sizeof message, format, arguments);
+	va_end(arguments);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	sent = sendto(fd, message, strlen(message), MSG_NOSIGNAL,
+	    (struct sockaddr *)&manager, length);
+	saved_errno = errno;
+	close(fd);
+	errno = saved_errno;
+	return sent < 0 ? -1 : 0;
+}
+
+int
+notify_reloading(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return notify_send("RELOADING=1\nMONOTONIC_USEC=%lld",
+	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+}
+
+uint64_t
+notify_watchdog_ms(void)
+{
+	const char *usec = getenv("WATCHDOG_USEC");
+	const char *pid = getenv("WATCHDOG_PID");
+	uint64_t half_ms;
+
+	if (!usec || (pid && strtol(pid, NULL, 10) != getpid()))
+		return 0;
+	half_ms = strtoull(usec, NULL, 10) / 2000;
+	return half_ms > 0 ? half_ms : 1;
+}

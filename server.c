@@ -1,0 +1,243 @@
+/*
+ * preforkd: a pre-fork TCP server, a worker for each core.
+ *
+ * The entry: what the command line asks for, and the sub-commands that need no
+ * server. From here the reading order is master.c (what happens to slots), then
+ * worker.c (what happens to connections), then lib/.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/config.h"
+#include "lib/control.h"
+#include "lib/log.h"
+#include "lib/title.h"
+#include "master.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char help[] =
+    "Usage: preforkd [OPTION]...\n"
+    "Serve TCP echo (RFC 862) from one worker process for each core.\n"
+    "\n"
+    "What to serve:\n"
+    "  -l, --listen ADDRESS:PORT   127.0.0.1:8080, [::1]:8080, or :8080 for "
+    "all\n"
+    "                              addresses; port 0 picks one; repeatable "
+    "(:8080)\n"
+    "  -w, --workers N|auto        worker processes (auto: one for each CPU)\n"
+    "      --pin-cpus              each worker on a CPU of its own\n"
+    "\n"
+    "Limits (times as 500ms, 30s, 5m, 1h; 0 is never):\n"
+    "      --max-connections N     of each worker; the others queue (16384)\n"
+    "      --backlog N             connections that may queue (4096)\n"
+    "      --idle-timeout TIME     close a connection that says nothing (0)\n"
+    "      --write-timeout TIME    close one that does not read (1m)\n"
+    "      --drain-timeout TIME    end at the latest so long after TERM (30s)\n"
+    "\n"
+    "Configuration and log:\n"
+    "  -c, --config FILE           read `key = value` lines, keys as above "
+    "without\n"
+    "                              the dashes; the command line wins\n"
+    "  -t, --check                 validate, print what is in force, and exit\n"
+    "      --log-level LEVEL       error, warning, info or debug (info)\n"
+    "  -h, --help                  print this, and exit\n"
+    "  -V, --version               print the version, and exit\n"
+    "\n"
+    "Signals to the master: HUP reload, TERM or INT stop, QUIT drain, USR1 log "
+    "the\n"
+    "state, TTIN and TTOU one worker more or less. See preforkd(8).\n";
+
+/* What the command line asks for. */
+struct command {
+	struct config_source source;
+	bool check, help, version;
+};
+
+/* Values for getopt_long beyond any letter; the index of a configuration key
+ * is added to the first. */
+enum { OPTION_KEY = 256, OPTIONS_MAX = 32 };
+
+/* Fills getopt's table from the configuration's, so that there is one list of
+ * keys. LETTERS gets the short options. */
+static void
+list_options(struct option options[OPTIONS_MAX], char *letters)
+{
+	static const struct option own[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 't' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	size_t count = 0;
+
+	strcpy(letters, ":c:thV");
+	letters += strlen(letters);
+	for (size_t i = 0; config_key(i)->name; i++) {
+		const struct config_key *key = config_key(i);
+
+		options[count++] = (struct option) { key->name,
+			key->takes_value ? required_argument : no_argument,
+			NULL, OPTION_KEY + (int)i };
+		if (key->letter) {
+			*letters++ = key->letter;
+			*letters++ = ':';
+		}
+	}
+	*letters = '\0';
+	memcpy(&options[count], own, sizeof own);
+}
+
+static const char *
+key_of_option(int option)
+{
+	if (option >= OPTION_KEY)
+		return config_key((size_t)(option - OPTION_KEY))->name;
+	for (size_t i = 0; config_key(i)->name; i++)
+		if (config_key(i)->letter == option)
+			return config_key(i)->name;
+	return NULL;
+}
+
+static int
+misuse(const char *what, const char *argument, const char *remedy)
+{
+	fprintf(stderr, "preforkd: %s \"%s\"%s\n", what, argument, remedy);
+	return EXIT_USAGE;
+}
+
+/* Returns 0, or the exit status. */
+static int
+take_option(struct command *command, int option, const char *value,
+    const char *argument)
+{
+	struct config_source *source = &command->source;
+
+	switch (option) {
+	case 'c':
+		source->file = value;
+		return 0;
+	case 't':
+		command->check = true;
+		return 0;
+	case 'h':
+		command->help = true;
+		return 0;
+	case 'V':
+		command->version = true;
+		return 0;
+	case ':':
+		return misuse("option", argument, " needs a value");
+	case '?':
+		return misuse(
+		    "unknown option", argument, ": see preforkd --help");
+	}
+	source->overrides[source->override_count++] =
+	    (struct config_override) { key_of_option(option), value };
+	return 0;
+}
+
+/* Returns 0, or the exit status. COMMAND keeps pointers into ARGV. */
+static int
+read_command_line(int argc, char **argv, struct command *command)
+{
+	struct option options[OPTIONS_MAX];
+	char letters[2 * OPTIONS_MAX];
+	int option, status = 0;
+
+	opterr = 0; /* the messages are ours */
+	list_options(options, letters);
+	while (status == 0) {
+		int position = optind;
+
+		option = getopt_long(argc, argv, letters, options, NULL);
+		if (option < 0)
+			break;
+		status = take_option(command, option, optarg, argv[position]);
+	}
+	if (status == 0 && optind < argc)
+		return misuse("unexpected argument", argv[optind],
+		    ": see preforkd --help");
+	return status;
+}
+
+static void
+print_error(void *context, const char *message)
+{
+	char line[1024];
+
+	(void)context;
+	snprintf(line, sizeof line, "%s", message);
+	log_printable(line);
+	fprintf(stderr, "%s\n", line);
+}
+
+static int
+print(const char *text)
+{
+	return fputs(text, stdout) < 0 || fflush(stdout) != 0;
+}
+
+static int
+check(const struct config *config, enum config_result result)
+{
+	if (result != CONFIG_VALID)
+		return 1;
+	config_print(config, stdout);
+	return fflush(stdout) != 0;
+}
+
+static int
+run(const struct command *command)
+{
+	const struct config_report report = { print_error, NULL };
+	struct config config;
+	enum config_result result;
+
+	if (command->help)
+		return print(help);
+	if (command->version)
+		return print("preforkd " PREFORKD_VERSION "\n");
+	result = config_load(&command->source, &config, &report);
+	if (result == CONFIG_BAD_OPTIONS)
+		return EXIT_USAGE;
+	if (command->check)
+		return check(&config, result);
+	if (result == CONFIG_BAD_FILE)
+		return CONTROL_EXIT_PERMANENT;
+	return master_run(&command->source, &config);
+}
+
+/* The title will take argv's memory (lib/title.h), and a reload reads the
+ * command line anew. */
+static char **
+copy_arguments(int argc, char **argv)
+{
+	char **copy = calloc((size_t)argc + 1, sizeof *copy);
+
+	for (int i = 0; copy && i < argc; i++)
+		if (!(copy[i] = strdup(argv[i])))
+			return NULL;
+	return copy;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct command command = { 0 };
+	char **arguments = copy_arguments(argc, argv);
+	int status;
+
+	command.source.overrides =
+	    calloc((size_t)argc + 1, sizeof *command.source.overrides);
+	if (!arguments || !command.source.overrides) {
+		fputs("preforkd: no memory\n", stderr);
+		return 1;
+	}
+	title_claim(argc, argv);
+	status = read_command_line(argc, arguments, &command);
+	return status ? status : run(&command);
+}
