@@ -67,8 +67,9 @@ struct master {
 	int exit_status;
 	char error[STATUS_TEXT]; /* why a reload failed */
 	struct slot slots[CONFIG_WORKERS_MAX];
+	unsigned slot_count; /* no slot at or above it was ever wanted */
 	bool served[CONFIG_WORKERS_MAX]; /* as the steering knows it */
-	struct endpoint endpoints[CONTROL_ENDPOINTS];
+	struct endpoints endpoints;
 	struct process *processes;
 	int epoll;
 	int signals;
@@ -84,7 +85,7 @@ wanted_slots(const struct master *m)
 {
 	unsigned count = 0;
 
-	while (count < CONFIG_WORKERS_MAX && m->slots[count].wanted)
+	while (count < m->slot_count && m->slots[count].wanted)
 		count++;
 	return count;
 }
@@ -93,7 +94,9 @@ wanted_slots(const struct master *m)
 static void
 want_slots(struct master *m, unsigned count)
 {
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++)
+	if (m->slot_count < count)
+		m->slot_count = count;
+	for (unsigned i = 0; i < m->slot_count; i++)
 		m->slots[i].wanted = i < count;
 }
 
@@ -105,32 +108,6 @@ find_process(const struct master *m, pid_t pid)
 	while (process && process->pid != pid)
 		process = process->next;
 	return process;
-}
-
-static bool
-is_configured(const struct config *config, const struct endpoint *endpoint)
-{
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (address_equal(&config->listen[i], &endpoint->requested))
-			return true;
-	return false;
-}
-
-/* "127.0.0.1:8080, [::1]:8080", cut to the room there is. */
-static void
-list_addresses(const struct master *m, char *text, size_t size)
-{
-	size_t length = 0;
-
-	*text = '\0';
-	for (unsigned i = 0; i < m->config.listen_count; i++) {
-		int e = endpoint_find(m->endpoints, &m->config.listen[i]);
-
-		if (length >= size)
-			return;
-		length += (size_t)snprintf(text + length, size - length, "%s%s",
-		    i ? ", " : "", address_format(&m->endpoints[e].bound).text);
-	}
 }
 
 static uint64_t
@@ -154,38 +131,45 @@ notify_status(const struct master *m, const char *state)
 /* ---- speaking to workers ------------------------------------------------- */
 
 static void
-kill_process(struct process *process)
-{
-	kill(process->pid, SIGKILL); /* not reaped yet, so it is ours */
-	process->deadline_ms = 0;
-}
-
-static void
-send_message(struct process *process, enum control_type type, int endpoint,
-    uint64_t value)
+order(struct process *process, enum control_type type, uint64_t value)
 {
 	struct control_message message = { .type = type, .value = value };
 
-	message.endpoint = (uint32_t)endpoint;
-	/* Where the worker has died SIGCHLD tells; one that has long stopped
-	 * reading would miss an order. */
-	if (process->control >= 0 &&
-	    control_send(process->control, &message, -1) < 0 && errno == EAGAIN)
-		kill_process(process);
+	process_send(process, &message, -1);
 }
 
 static void
-send_endpoints(
+order_endpoint(struct master *m, struct process *process,
+    enum control_type type, const struct endpoint *endpoint, int fd)
+{
+	struct control_message message = { .type = type };
+
+	message.endpoint = endpoint_number(&m->endpoints, endpoint);
+	message.serial = endpoint->serial;
+	message.address = endpoint->bound;
+	process_send(process, &message, fd);
+}
+
+static void
+order_close_all(struct process *process)
+{
+	struct control_message message = { .type = CONTROL_CLOSE,
+		.endpoint = CONTROL_ALL };
+
+	process_send(process, &message, -1);
+}
+
+/* Names the endpoints of CONFIG, with the listeners that the slot has. */
+static void
+order_listening(
     struct master *m, struct process *process, const struct config *config)
 {
 	for (unsigned i = 0; i < config->listen_count; i++) {
-		int e = endpoint_find(m->endpoints, &config->listen[i]);
-		struct control_message message = { .type = CONTROL_LISTEN };
+		const struct endpoint *endpoint =
+		    endpoints_of(&m->endpoints, config, i);
 
-		message.endpoint = (uint32_t)e;
-		message.address = m->endpoints[e].bound;
-		control_send(process->control, &message,
-		    m->endpoints[e].listeners[process->slot]);
+		order_endpoint(m, process, CONTROL_LISTEN, endpoint,
+		    endpoint->listeners[process->slot]);
 	}
 }
 
@@ -197,7 +181,7 @@ serve(struct master *m, struct process *process)
 	process->state = PROCESS_SERVING;
 	slot->worker = process;
 	slot->proven = true;
-	send_message(process, CONTROL_SERVE, 0, 0);
+	order(process, CONTROL_SERVE, 0);
 }
 
 /* Tells a process that has given away its listeners, or closes them, to end. */
@@ -206,7 +190,7 @@ drain(struct master *m, struct process *process, enum control_type how)
 {
 	uint64_t timeout_ms = m->config.drain_timeout_ms;
 
-	send_message(process, how, 0, timeout_ms);
+	order(process, how, timeout_ms);
 	process->deadline_ms = m->now_ms + timeout_ms + KILL_MS;
 }
 
@@ -222,19 +206,6 @@ somebody_starts(const struct master *m)
 }
 
 static bool
-has_all_listeners(
-    const struct master *m, unsigned slot, const struct config *config)
-{
-	for (unsigned i = 0; i < config->listen_count; i++) {
-		int e = endpoint_find(m->endpoints, &config->listen[i]);
-
-		if (m->endpoints[e].listeners[slot] < 0)
-			return false;
-	}
-	return true;
-}
-
-static bool
 watch(struct master *m, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
@@ -242,42 +213,27 @@ watch(struct master *m, int fd)
 	return epoll_ctl(m->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-static void
-put_off(struct master *m, struct slot *slot, const char *what)
+/* Starts a worker, unless another is starting that may open listeners: the
+ * order in which they begin to listen must be known (lib/steering.h). Returns
+ * false where it failed, with errno. */
+static bool
+spawn(struct master *m, unsigned slot, const struct config *config,
+    struct process **born)
 {
-	uint64_t delay_ms = restart_delay_ms(&slot->restart, 0);
-
-	slot->restart_ms = m->now_ms + delay_ms;
-	log_error("%s: %s; trying again in %" PRIu64 " ms", what,
-	    strerror(errno), delay_ms);
-}
-
-/* Starts a worker in the slot where none starts now that opens listeners: the
- * order in which they begin to listen must be known (lib/steering.h). */
-static struct process *
-spawn(struct master *m, unsigned number, const struct config *config)
-{
-	struct slot *slot = &m->slots[number];
 	struct process *process;
 
-	if (m->now_ms < slot->restart_ms)
-		return NULL;
-	if (!has_all_listeners(m, number, config) && somebody_starts(m))
-		return NULL;
-	process = process_fork(number, config, worker_run);
-	if (!process) {
-		put_off(m, slot, "cannot start a worker");
-		return NULL;
-	}
+	if (!endpoints_has_all(&m->endpoints, slot, config) &&
+	    somebody_starts(m))
+		return true;
+	process = process_fork(slot, config, worker_run);
+	if (!process)
+		return false;
 	process->deadline_ms = m->now_ms + START_MS;
 	process->next = m->processes;
 	m->processes = process;
-	if (!watch(m, process->control)) {
-		log_error("cannot watch a worker: %s", strerror(errno));
-		kill_process(process);
-	}
-	send_endpoints(m, process, config);
-	return process;
+	*born = process;
+	order_listening(m, process, config);
+	return watch(m, process->control);
 }
 
 /* ---- reload -------------------------------------------------------------- */
@@ -299,16 +255,6 @@ end_reload(struct master *m)
 	notify_status(m, "READY=1\n");
 }
 
-static void
-remove_endpoints_of_next(struct master *m)
-{
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used &&
-		    is_configured(&m->next, &m->endpoints[e]) &&
-		    !is_configured(&m->config, &m->endpoints[e]))
-			endpoint_remove(&m->endpoints[e]);
-}
-
 /* Undoes what the reload has begun. Candidates have accepted nothing, and
  * listeners of new slots have not been steered to. */
 static void
@@ -316,10 +262,12 @@ fail_reload(struct master *m, const char *cause)
 {
 	set_error(m, "reload failed: %s", cause);
 	log_error("%s; nothing has changed", m->error);
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++)
+	for (unsigned i = 0; i < m->slot_count; i++) {
 		if (m->slots[i].candidate)
-			kill_process(m->slots[i].candidate);
-	remove_endpoints_of_next(m);
+			process_kill(m->slots[i].candidate);
+		m->slots[i].candidate = NULL;
+	}
+	endpoints_remove_added(&m->endpoints, &m->config, &m->next);
 	end_reload(m);
 }
 
@@ -331,17 +279,6 @@ report_error(void *context, const char *message)
 	log_error("%s", message);
 	if (!*m->error)
 		set_error(m, "%s", message);
-}
-
-static bool
-reserve_endpoints(
-    struct master *m, const struct config *config, char error[LISTENER_ERROR])
-{
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (endpoint_find(m->endpoints, &config->listen[i]) < 0 &&
-		    endpoint_add(m->endpoints, &config->listen[i], error) < 0)
-			return false;
-	return true;
 }
 
 static void
@@ -358,10 +295,12 @@ begin_reload(struct master *m)
 		snprintf(cause, sizeof cause, "%s", m->error);
 		m->next = m->config;
 		fail_reload(m, cause);
-	} else if (!reserve_endpoints(m, &m->next, cause)) {
+	} else if (!endpoints_reserve(&m->endpoints, &m->next, cause)) {
 		fail_reload(m, cause);
 	} else {
 		m->phase = RELOADING;
+		if (m->slot_count < m->next.workers)
+			m->slot_count = m->next.workers;
 	}
 }
 
@@ -380,26 +319,20 @@ all_candidates_ready(const struct master *m)
 static void
 replace(struct master *m, struct process *old)
 {
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used)
-			send_message(old,
-			    is_configured(&m->config, &m->endpoints[e])
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++) {
+		const struct endpoint *endpoint = &m->endpoints.list[i];
+
+		if (endpoint->used)
+			order_endpoint(m, old,
+			    endpoint_is_configured(endpoint, &m->config)
 				? CONTROL_RELEASE
 				: CONTROL_CLOSE,
-			    e, 0);
+			    endpoint, -1);
+	}
 	drain(m, old, CONTROL_DRAIN);
 	if (old->state == PROCESS_STARTING)
-		kill_process(old); /* a crash had just been mended */
+		process_kill(old); /* a crash was just being mended */
 	old->state = PROCESS_DRAINING;
-}
-
-static void
-drop_removed_listeners(struct master *m, unsigned slot)
-{
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used &&
-		    !is_configured(&m->config, &m->endpoints[e]))
-			endpoint_drop(&m->endpoints[e], slot);
 }
 
 static void
@@ -421,9 +354,9 @@ commit_reload(struct master *m)
 		if (old)
 			replace(m, old);
 		else
-			drop_removed_listeners(m, i);
+			endpoints_drop_removed(&m->endpoints, i, &m->config);
 	}
-	list_addresses(m, addresses, sizeof addresses);
+	endpoints_list(&m->endpoints, &m->config, addresses, sizeof addresses);
 	log_info("reloaded: %u workers on %s", m->config.workers, addresses);
 	end_reload(m);
 }
@@ -432,40 +365,63 @@ commit_reload(struct master *m)
 
 /* Empties the queues of a slot that nobody is steered to any more. */
 static void
-retire(struct master *m, struct slot *slot)
+retire(struct master *m, struct process *process)
 {
-	slot->worker->state = PROCESS_RETIRING;
-	send_message(slot->worker, CONTROL_CLOSE, CONTROL_ALL, 0);
-	drain(m, slot->worker, CONTROL_DRAIN);
+	process->state = PROCESS_RETIRING;
+	order_close_all(process);
+	drain(m, process, CONTROL_DRAIN);
 }
 
-static bool
-holds_listeners(const struct master *m, unsigned slot)
+static void
+start_worker(struct master *m, unsigned number)
 {
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used &&
-		    m->endpoints[e].listeners[slot] >= 0)
-			return true;
-	return false;
+	struct slot *slot = &m->slots[number];
+	uint64_t delay_ms;
+
+	if (m->now_ms < slot->restart_ms ||
+	    spawn(m, number, &m->config, &slot->worker))
+		return;
+	delay_ms = restart_delay_ms(&slot->restart, 0);
+	slot->restart_ms = m->now_ms + delay_ms;
+	log_error("cannot start worker %u: %s; trying again in %" PRIu64 " ms",
+	    number, strerror(errno), delay_ms);
 }
 
+static void
+start_candidate(struct master *m, unsigned number)
+{
+	struct slot *slot = &m->slots[number];
+	char cause[STATUS_TEXT];
+
+	if (!spawn(m, number, &m->next, &slot->candidate)) {
+		snprintf(cause, sizeof cause, "cannot start new worker %u: %s",
+		    number, strerror(errno));
+		fail_reload(m, cause);
+	} else if (slot->candidate) {
+		slot->candidate->candidate = true;
+	}
+}
+
+/* A slot that is to go keeps its worker until nobody is steered to it for a
+ * moment; then that empties the queue. Should the worker die before, another
+ * does so. */
 static void
 reconcile_unwanted(struct master *m, unsigned number)
 {
 	struct slot *slot = &m->slots[number];
 
-	if (!holds_listeners(m, number)) {
+	if (!endpoints_has_any(&m->endpoints, number))
 		slot->retire_ms = 0;
-	} else if (slot->retire_ms == 0) {
+	else if (slot->retire_ms == 0)
 		slot->retire_ms = m->now_ms + RETIRE_MS;
-	} else if (!slot->worker) {
-		/* It died while it was to retire: its queue still waits. */
-		if (has_all_listeners(m, number, &m->config))
-			slot->worker = spawn(m, number, &m->config);
-	} else if (slot->worker->state == PROCESS_SERVING &&
-	    m->now_ms >= slot->retire_ms) {
-		retire(m, slot);
-	}
+	else if (slot->worker && slot->worker->state == PROCESS_SERVING &&
+	    m->now_ms >= slot->retire_ms)
+		retire(m, slot->worker);
+	else if (!slot->worker && slot->proven &&
+	    endpoints_has_all(&m->endpoints, number, &m->config))
+		start_worker(m, number);
+	else if (!slot->worker)
+		endpoints_drop(&m->endpoints, number); /* never served */
 }
 
 static void
@@ -481,18 +437,15 @@ reconcile_slot(struct master *m, unsigned number)
 	}
 	slot->retire_ms = 0;
 	if (slot->wanted && !slot->worker)
-		slot->worker = spawn(m, number, &m->config);
-	if (is_next && !slot->candidate && !retiring) {
-		slot->candidate = spawn(m, number, &m->next);
-		if (slot->candidate)
-			slot->candidate->candidate = true;
-	}
+		start_worker(m, number);
+	if (is_next && !slot->candidate && !retiring)
+		start_candidate(m, number);
 }
 
 static bool
 all_serve(const struct master *m)
 {
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++)
+	for (unsigned i = 0; i < m->slot_count; i++)
 		if (m->slots[i].wanted &&
 		    (!m->slots[i].worker ||
 			m->slots[i].worker->state != PROCESS_SERVING))
@@ -522,27 +475,14 @@ steer(struct master *m)
 {
 	bool changed = false;
 
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++) {
+	for (unsigned i = 0; i < m->slot_count; i++) {
 		bool served = is_served(m, &m->slots[i]);
 
 		changed |= served != m->served[i];
 		m->served[i] = served;
 	}
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used &&
-		    endpoint_steer(&m->endpoints[e], m->served, changed) < 0)
-			log_warning(
-			    "cannot steer connections: %s", strerror(errno));
-}
-
-static void
-remove_idle_endpoints(struct master *m)
-{
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		if (m->endpoints[e].used &&
-		    endpoint_is_idle(&m->endpoints[e]) &&
-		    !is_configured(&m->config, &m->endpoints[e]))
-			endpoint_remove(&m->endpoints[e]);
+	if (endpoints_steer(&m->endpoints, m->served, changed) < 0)
+		log_warning("cannot steer connections: %s", strerror(errno));
 }
 
 static void
@@ -551,11 +491,11 @@ reconcile(struct master *m)
 	if (m->phase == ENDING)
 		return;
 	if (m->phase == SERVING) {
-		remove_idle_endpoints(m);
+		endpoints_remove_unused(&m->endpoints, &m->config);
 		if (m->reload_wanted)
 			begin_reload(m);
 	}
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++)
+	for (unsigned i = 0; i < m->slot_count; i++)
 		reconcile_slot(m, i);
 	if (m->phase == STARTING && all_serve(m))
 		become_ready(m);
@@ -570,10 +510,10 @@ static void
 end_process(struct master *m, struct process *process)
 {
 	if (process->candidate || process->state == PROCESS_STARTING) {
-		kill_process(process);
+		process_kill(process);
 		return;
 	}
-	send_message(process, CONTROL_CLOSE, CONTROL_ALL, 0);
+	order_close_all(process);
 	drain(m, process, m->ending);
 }
 
@@ -587,8 +527,7 @@ end(struct master *m, enum control_type how, int exit_status)
 	m->exit_status = exit_status;
 	notify_send("STOPPING=1\nSTATUS=%s",
 	    how == CONTROL_STOP ? "stopping" : "draining");
-	for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-		endpoint_remove(&m->endpoints[e]);
+	endpoints_remove_all(&m->endpoints);
 	for (struct process *p = m->processes; p; p = p->next)
 		end_process(m, p);
 }
@@ -599,7 +538,7 @@ end_by_signal(struct master *m, enum control_type how, const char *name)
 	if (m->phase == ENDING && m->ending == CONTROL_STOP) {
 		log_warning("%s again: ending at once", name);
 		for (struct process *p = m->processes; p; p = p->next)
-			kill_process(p);
+			process_kill(p);
 		return;
 	}
 	if (m->phase == ENDING && how == CONTROL_DRAIN)
@@ -612,35 +551,27 @@ end_by_signal(struct master *m, enum control_type how, const char *name)
 
 /* ---- hearing from workers ------------------------------------------------ */
 
-static void
-keep_listener(
-    struct master *m, struct process *process, unsigned endpoint, int fd)
-{
-	if (m->phase != ENDING && m->endpoints[endpoint].used)
-		endpoint_hold(&m->endpoints[endpoint], process->slot, fd);
-	else
-		close(fd);
-}
-
 /* A queue is empty and the worker's descriptor closed; ours is the last. */
 static void
-closed(struct master *m, struct process *process, unsigned endpoint)
+let_go(struct master *m, struct process *process, struct endpoint *endpoint)
 {
 	bool retiring = process->state == PROCESS_RETIRING;
 
-	if (!m->endpoints[endpoint].used ||
-	    (!retiring && is_configured(&m->config, &m->endpoints[endpoint])))
+	if (!retiring && endpoint_is_configured(endpoint, &m->config))
 		return;
-	endpoint_drop(&m->endpoints[endpoint], process->slot);
-	if (retiring && !holds_listeners(m, process->slot)) {
+	endpoint_drop(endpoint, process->slot);
+	if (retiring && !endpoints_has_any(&m->endpoints, process->slot)) {
 		process->state = PROCESS_DRAINING;
 		m->slots[process->slot].worker = NULL;
+		m->slots[process->slot].proven = false;
 	}
 }
 
 static void
 ready(struct master *m, struct process *process)
 {
+	if (process->state != PROCESS_STARTING)
+		return; /* replaced meanwhile */
 	process->deadline_ms = 0;
 	if (process->candidate)
 		process->state = PROCESS_READY;
@@ -652,17 +583,18 @@ static void
 take_message(struct master *m, struct process *process,
     const struct control_message *message, int fd)
 {
-	bool known = message->endpoint < CONTROL_ENDPOINTS;
+	struct endpoint *endpoint =
+	    endpoints_named(&m->endpoints, message->endpoint, message->serial);
 
-	if (message->type == CONTROL_LISTENING && known && fd >= 0) {
-		keep_listener(m, process, message->endpoint, fd);
+	if (message->type == CONTROL_LISTENING && endpoint && fd >= 0) {
+		endpoint_hold(endpoint, process->slot, fd);
 		return;
 	}
 	if (fd >= 0)
 		close(fd);
-	if (message->type == CONTROL_CLOSED && known)
-		closed(m, process, message->endpoint);
-	else if (message->type == CONTROL_READY && m->phase != ENDING)
+	if (message->type == CONTROL_CLOSED && endpoint)
+		let_go(m, process, endpoint);
+	else if (message->type == CONTROL_READY)
 		ready(m, process);
 	else if (message->type == CONTROL_FAILED)
 		memcpy(
@@ -720,11 +652,12 @@ give_up(struct master *m, const struct process *process)
 static void
 bury_candidate(struct master *m, struct process *process, int status)
 {
+	struct slot *slot = &m->slots[process->slot];
 	char cause[STATUS_TEXT];
 
-	m->slots[process->slot].candidate = NULL;
-	if (m->phase != RELOADING)
-		return;
+	if (slot->candidate != process)
+		return; /* of a reload that has failed already */
+	slot->candidate = NULL;
 	if (*process->failure)
 		snprintf(cause, sizeof cause, "%s", process->failure);
 	else
@@ -761,11 +694,11 @@ bury(struct master *m, struct process *process, int status)
 	bool drained = WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
 	    (process->state >= PROCESS_RETIRING || m->phase == ENDING);
 
-	drop_removed_listeners(m, process->slot);
 	if (process->state == PROCESS_RETIRING)
-		for (int e = 0; e < CONTROL_ENDPOINTS; e++)
-			if (m->endpoints[e].used)
-				endpoint_drop(&m->endpoints[e], process->slot);
+		endpoints_drop(&m->endpoints, process->slot);
+	else if (!process->candidate)
+		endpoints_drop_removed(
+		    &m->endpoints, process->slot, &m->config);
 	if (process->candidate) {
 		bury_candidate(m, process, status);
 	} else if (drained) {
@@ -843,7 +776,7 @@ remove_worker(struct master *m)
 static void
 log_status(const struct master *m)
 {
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++)
+	for (unsigned i = 0; i < m->slot_count; i++)
 		for (const struct process *p = m->processes; p; p = p->next) {
 			const struct slot_counters *c = &p->memory->counters;
 
@@ -909,7 +842,7 @@ enforce_deadlines(struct master *m)
 			continue;
 		log_warning("worker %u (pid %d) is still %s: killing it",
 		    p->slot, (int)p->pid, process_state_names[p->state]);
-		kill_process(p);
+		process_kill(p);
 	}
 }
 
@@ -949,7 +882,7 @@ time_left(const struct master *m)
 
 	for (const struct process *p = m->processes; p; p = p->next)
 		bring_forward(&due_ms, p->deadline_ms);
-	for (unsigned i = 0; i < CONFIG_WORKERS_MAX; i++) {
+	for (unsigned i = 0; i < m->slot_count; i++) {
 		if (!m->slots[i].worker && m->slots[i].restart_ms > m->now_ms)
 			bring_forward(&due_ms, m->slots[i].restart_ms);
 		if (m->slots[i].retire_ms > m->now_ms)
@@ -1036,14 +969,14 @@ open_loop(struct master *m)
 }
 
 static void
-warn_of_limits(const struct master *m)
+warn_of_limits(struct master *m)
 {
 	unsigned wanted, fds = process_fds(&m->config, &wanted);
 
 	for (unsigned i = 0; i < m->config.listen_count; i++) {
 		const struct address *asked = &m->config.listen[i];
-		int e = endpoint_find(m->endpoints, asked);
-		const struct address *bound = &m->endpoints[e].bound;
+		const struct address *bound =
+		    &endpoints_of(&m->endpoints, &m->config, i)->bound;
 
 		if (bound->socket.any.sa_family != asked->socket.any.sa_family)
 			log_warning("no IPv6 here: listening on %s instead of "
@@ -1062,11 +995,11 @@ begin(struct master *m)
 {
 	char error[LISTENER_ERROR], addresses[STATUS_TEXT];
 
-	if (!reserve_endpoints(m, &m->config, error)) {
+	if (!endpoints_reserve(&m->endpoints, &m->config, error)) {
 		log_error("%s", error);
 		return false;
 	}
-	list_addresses(m, addresses, sizeof addresses);
+	endpoints_list(&m->endpoints, &m->config, addresses, sizeof addresses);
 	log_info("preforkd %s starting on %s; %u workers", PREFORKD_VERSION,
 	    addresses, m->config.workers);
 	warn_of_limits(m);

@@ -41,8 +41,9 @@ enum mode {
 };
 
 struct listener {
-	int fd;	      /* -1: none */
-	bool closing; /* is closed when its queue is empty */
+	int fd;		 /* -1: none */
+	uint64_t serial; /* of its endpoint */
+	bool closing;	 /* is closed when its queue is empty */
 };
 
 struct worker {
@@ -152,8 +153,7 @@ close_connection(struct worker *w, int fd, enum close_reason reason)
 	w->memory->counters.closed++;
 }
 
-/* Returns false where the connection could not be kept. */
-static bool
+static void
 open_connection(struct worker *w, int fd, const struct sockaddr_storage *peer)
 {
 	struct connection *c = &w->memory->connections[fd];
@@ -168,10 +168,10 @@ open_connection(struct worker *w, int fd, const struct sockaddr_storage *peer)
 	if (w->config->idle_timeout_ms > 0)
 		w->memory->sweep_wanted = true;
 	log_opened(c);
-	if (watch(w, EPOLL_CTL_ADD, fd, CONNECTION_EVENTS, c->generation) == 0)
-		return true;
-	close_connection(w, fd, CLOSE_NO_MEMORY); /* ENOMEM, ENOSPC */
-	return false;
+	if (watch(w, EPOLL_CTL_ADD, fd, CONNECTION_EVENTS, c->generation) < 0) {
+		pause_accepting(w); /* ENOMEM, ENOSPC */
+		close_connection(w, fd, CLOSE_NO_MEMORY);
+	}
 }
 
 /* The errors of a connection that died in the queue or of the network it came
@@ -197,9 +197,9 @@ concerns_one_connection(int error)
 	}
 }
 
-/* Takes one connection off the queue. Returns false where there is none, or
- * accepting had to pause; errno is EAGAIN in the first case. */
-static bool
+/* Takes one connection off the queue. Returns 0, or what kept it from that:
+ * EAGAIN where the queue is empty. */
+static int
 accept_one(struct worker *w, int listener)
 {
 	struct sockaddr_storage peer;
@@ -208,12 +208,12 @@ accept_one(struct worker *w, int listener)
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd >= 0)
-		return open_connection(w, fd, &peer);
-	if (concerns_one_connection(errno))
-		return true;
-	if (errno != EAGAIN)
+		open_connection(w, fd, &peer);
+	else if (errno == EAGAIN)
+		return EAGAIN;
+	else if (!concerns_one_connection(errno))
 		pause_accepting(w);
-	return false;
+	return w->resume_ms != 0 ? EBUSY : 0;
 }
 
 static void
@@ -231,6 +231,7 @@ tell_master(struct worker *w, enum control_type type, uint32_t endpoint, int fd)
 {
 	struct control_message message = { .type = type, .endpoint = endpoint };
 
+	message.serial = w->listeners[endpoint].serial;
 	/* Only a master that has gone does not take it: then so do we. */
 	if (control_send(w->control, &message, fd) < 0)
 		w->ended = true;
@@ -240,15 +241,13 @@ static void
 accept_batch(struct worker *w, uint32_t endpoint)
 {
 	struct listener *listener = &w->listeners[endpoint];
+	int error = 0;
 
-	for (int i = 0; i < ACCEPT_BATCH && has_room(w); i++) {
-		if (accept_one(w, listener->fd))
-			continue;
-		if (errno == EAGAIN && listener->closing) {
-			give_up_listener(w, endpoint);
-			tell_master(w, CONTROL_CLOSED, endpoint, -1);
-		}
-		return;
+	for (int i = 0; i < ACCEPT_BATCH && has_room(w) && error == 0; i++)
+		error = accept_one(w, listener->fd);
+	if (error == EAGAIN && listener->closing) {
+		give_up_listener(w, endpoint);
+		tell_master(w, CONTROL_CLOSED, endpoint, -1);
 	}
 }
 
@@ -486,7 +485,7 @@ time_left(const struct worker *w)
 static int
 add_listener(struct worker *w, uint32_t endpoint, int fd)
 {
-	w->listeners[endpoint] = (struct listener) { .fd = fd };
+	w->listeners[endpoint].fd = fd;
 	return watch(w, EPOLL_CTL_ADD, fd, w->armed ? EPOLLIN : 0, 0);
 }
 
@@ -677,6 +676,7 @@ start_listening(struct worker *w, const struct control_message *message, int fd)
 		errno = EPROTO;
 		return fail_at(w, "endpoint out of range");
 	}
+	w->listeners[message->endpoint].serial = message->serial;
 	if (fd < 0) {
 		fd =
 		    listener_open(&message->address, w->config->backlog, cause);

@@ -43,6 +43,8 @@ enum { CONTROL_EXIT_PERMANENT = 78 }; /* EX_CONFIG: trying again is useless */
 struct control_message {
 	uint32_t type;	   /* enum control_type */
 	uint32_t endpoint; /* which listener is meant */
+	uint64_t serial;   /* of the endpoint, as in CONTROL_LISTEN: by it the
+			      master tells what is out of date */
 	uint64_t value;
 	struct address address; /* of the endpoint, its port resolved */
 	char text[256];		/* a string, cut if need be */

@@ -1,66 +1,98 @@
 #include "endpoint.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-int
-endpoint_find(const struct endpoint *endpoints, const struct address *address)
+static struct endpoint *
+find(struct endpoints *all, const struct address *requested)
 {
 	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (endpoints[i].used &&
-		    address_equal(&endpoints[i].requested, address))
-			return i;
-	return -1;
+		if (all->list[i].used &&
+		    address_equal(&all->list[i].requested, requested))
+			return &all->list[i];
+	return NULL;
 }
 
-/* Removed addresses keep their number until their queues are empty. */
-static int
-find_free(const struct endpoint *endpoints)
+static struct endpoint *
+find_unused(struct endpoints *all)
 {
 	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (!endpoints[i].used)
-			return i;
-	return -1;
+		if (!all->list[i].used)
+			return &all->list[i];
+	return NULL;
 }
 
-int
-endpoint_add(struct endpoint *endpoints, const struct address *requested,
+static bool
+reserve(struct endpoints *all, const struct address *requested,
     char error[LISTENER_ERROR])
 {
+	struct endpoint *endpoint = find_unused(all);
 	struct address bound;
-	struct endpoint *endpoint;
-	int number = find_free(endpoints);
 	int reservation;
 
-	if (number < 0) {
+	if (!endpoint) {
 		strcpy(error,
 		    "too many addresses are still being closed: "
 		    "try again later");
-		return -1;
+		return false;
 	}
 	reservation = listener_reserve(requested, &bound, error);
 	if (reservation < 0)
-		return -1;
-	endpoint = &endpoints[number];
+		return false;
 	memset(endpoint, 0, sizeof *endpoint);
 	endpoint->used = true;
+	endpoint->serial = ++all->last_serial;
 	endpoint->requested = *requested;
 	endpoint->bound = bound;
 	endpoint->reservation = reservation;
 	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
 		endpoint->listeners[slot] = -1;
-	return number;
+	return true;
 }
 
-void
-endpoint_remove(struct endpoint *endpoint)
+bool
+endpoints_reserve(struct endpoints *all, const struct config *config,
+    char error[LISTENER_ERROR])
 {
-	if (!endpoint->used)
-		return;
-	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
-		endpoint_drop(endpoint, slot);
-	close(endpoint->reservation);
-	endpoint->used = false;
+	for (unsigned i = 0; i < config->listen_count; i++)
+		if (!find(all, &config->listen[i]) &&
+		    !reserve(all, &config->listen[i], error))
+			return false;
+	return true;
+}
+
+struct endpoint *
+endpoints_of(struct endpoints *all, const struct config *config, unsigned n)
+{
+	return find(all, &config->listen[n]);
+}
+
+bool
+endpoint_is_configured(
+    const struct endpoint *endpoint, const struct config *config)
+{
+	for (unsigned i = 0; i < config->listen_count; i++)
+		if (address_equal(&config->listen[i], &endpoint->requested))
+			return true;
+	return false;
+}
+
+struct endpoint *
+endpoints_named(struct endpoints *all, uint32_t number, uint64_t serial)
+{
+	struct endpoint *endpoint;
+
+	if (number >= CONTROL_ENDPOINTS)
+		return NULL;
+	endpoint = &all->list[number];
+	return endpoint->used && endpoint->serial == serial ? endpoint : NULL;
+}
+
+uint32_t
+endpoint_number(const struct endpoints *all, const struct endpoint *endpoint)
+{
+	return (uint32_t)(endpoint - all->list);
 }
 
 void
@@ -81,19 +113,108 @@ endpoint_drop(struct endpoint *endpoint, unsigned slot)
 	steering_remove(&endpoint->steering, slot);
 }
 
-bool
-endpoint_is_idle(const struct endpoint *endpoint)
+void
+endpoints_drop(struct endpoints *all, unsigned slot)
 {
-	return endpoint->steering.count == 0;
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used)
+			endpoint_drop(&all->list[i], slot);
+}
+
+void
+endpoints_drop_removed(
+    struct endpoints *all, unsigned slot, const struct config *config)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used &&
+		    !endpoint_is_configured(&all->list[i], config))
+			endpoint_drop(&all->list[i], slot);
+}
+
+bool
+endpoints_has_any(const struct endpoints *all, unsigned slot)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used && all->list[i].listeners[slot] >= 0)
+			return true;
+	return false;
+}
+
+bool
+endpoints_has_all(
+    struct endpoints *all, unsigned slot, const struct config *config)
+{
+	for (unsigned i = 0; i < config->listen_count; i++)
+		if (endpoints_of(all, config, i)->listeners[slot] < 0)
+			return false;
+	return true;
+}
+
+static void
+remove_endpoint(struct endpoint *endpoint)
+{
+	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
+		endpoint_drop(endpoint, slot);
+	close(endpoint->reservation);
+	endpoint->used = false;
+}
+
+void
+endpoints_remove_unused(struct endpoints *all, const struct config *config)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used && all->list[i].steering.count == 0 &&
+		    !endpoint_is_configured(&all->list[i], config))
+			remove_endpoint(&all->list[i]);
+}
+
+void
+endpoints_remove_added(struct endpoints *all, const struct config *config,
+    const struct config *next)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used &&
+		    endpoint_is_configured(&all->list[i], next) &&
+		    !endpoint_is_configured(&all->list[i], config))
+			remove_endpoint(&all->list[i]);
+}
+
+void
+endpoints_remove_all(struct endpoints *all)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used)
+			remove_endpoint(&all->list[i]);
 }
 
 int
-endpoint_steer(struct endpoint *endpoint, const bool *served, bool changed)
+endpoints_steer(struct endpoints *all, const bool *served, bool changed)
 {
-	struct steering *group = &endpoint->steering;
+	int result = 0;
 
-	if (group->count == 0 || (!changed && !group->changed))
-		return 0;
-	return steering_apply(
-	    group, served, endpoint->listeners[group->slots[0]]);
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++) {
+		struct endpoint *endpoint = &all->list[i];
+		struct steering *group = &endpoint->steering;
+
+		if (!endpoint->used || group->count == 0 ||
+		    (!changed && !group->changed))
+			continue;
+		if (steering_apply(group, served,
+			endpoint->listeners[group->slots[0]]) < 0)
+			result = -1;
+	}
+	return result;
+}
+
+void
+endpoints_list(
+    struct endpoints *all, const struct config *config, char *text, size_t size)
+{
+	size_t length = 0;
+
+	*text = '\0';
+	for (unsigned i = 0; i < config->listen_count && length < size; i++)
+		length += (size_t)snprintf(text + length, size - length, "%s%s",
+		    i ? ", " : "",
+		    address_format(&endpoints_of(all, config, i)->bound).text);
 }

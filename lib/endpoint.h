@@ -2,11 +2,15 @@
  * endpoint: the addresses served. Of each, the master holds the reservation of
  * the port, and a duplicate of every slot's listener: so the queue of accepted
  * handshakes outlives a worker, and its successor gets it.
+ *
+ * Endpoints are found by the address as configured. One that is configured no
+ * more stays until the last slot has emptied its queue.
  */
 #ifndef PREFORKD_ENDPOINT_H
 #define PREFORKD_ENDPOINT_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "config.h"
 #include "control.h"
@@ -15,34 +19,65 @@
 
 struct endpoint {
 	bool used;
-	struct address requested; /* as configured: what it is found by */
-	struct address bound;	  /* its port resolved */
-	int reservation;	  /* listener.h */
+	uint64_t serial;		   /* never used twice: see control.h */
+	struct address requested;	   /* as configured */
+	struct address bound;		   /* its port resolved */
+	int reservation;		   /* listener.h */
 	int listeners[CONFIG_WORKERS_MAX]; /* by slot; -1: none */
 	struct steering steering;	   /* of those listeners */
 };
 
-/* Finds the endpoint of a configured address among CONTROL_ENDPOINTS. Returns
- * its number, or -1. */
-int endpoint_find(const struct endpoint *endpoints, const struct address *);
+/* Starts as all zero. */
+struct endpoints {
+	struct endpoint list[CONTROL_ENDPOINTS];
+	uint64_t last_serial;
+};
 
-/* Reserves a port for REQUESTED. Returns the endpoint's number, or -1 with the
- * cause and the remedy in ERROR. */
-int endpoint_add(struct endpoint *endpoints, const struct address *requested,
+/* Reserves a port for each address of CONFIG that has none yet. Returns false
+ * with cause and remedy in ERROR; those reserved before it stay. */
+bool endpoints_reserve(struct endpoints *, const struct config *config,
     char error[LISTENER_ERROR]);
 
-/* Gives up the port and all listeners held. */
-void endpoint_remove(struct endpoint *);
+/* The endpoint of CONFIG's Nth address; it must have been reserved. */
+struct endpoint *
+endpoints_of(struct endpoints *, const struct config *config, unsigned n);
+bool
+endpoint_is_configured(const struct endpoint *, const struct config *config);
 
-/* Holds a slot's listener, or lets it go. FD becomes the endpoint's. */
+/* An endpoint as a worker names it; NULL where that is out of date or made
+ * up. */
+struct endpoint *
+endpoints_named(struct endpoints *, uint32_t number, uint64_t serial);
+uint32_t endpoint_number(const struct endpoints *, const struct endpoint *);
+
+/* Holds a slot's listener: FD becomes the endpoint's. Or lets it go. */
 void endpoint_hold(struct endpoint *, unsigned slot, int fd);
 void endpoint_drop(struct endpoint *, unsigned slot);
 
-/* True where no slot's listener is held. */
-bool endpoint_is_idle(const struct endpoint *);
+/* Lets a slot's listeners go: all, or those that CONFIG does not have. */
+void endpoints_drop(struct endpoints *, unsigned slot);
+void endpoints_drop_removed(
+    struct endpoints *, unsigned slot, const struct config *config);
+
+/* Whether a slot has any listener, or all that CONFIG wants. */
+bool endpoints_has_any(const struct endpoints *, unsigned slot);
+bool endpoints_has_all(
+    struct endpoints *, unsigned slot, const struct config *config);
+
+/* Gives up the ports that CONFIG does not have and no slot listens on. */
+void endpoints_remove_unused(struct endpoints *, const struct config *config);
+/* Gives up, with their listeners, those that NEXT has and CONFIG has not. */
+void endpoints_remove_added(
+    struct endpoints *, const struct config *config, const struct config *next);
+/* Gives up all ports and listeners. */
+void endpoints_remove_all(struct endpoints *);
 
 /* Steers new connections to the slots that are served (indexed by slot), where
- * that or the group has CHANGED. Returns 0, or -1 with errno. */
-int endpoint_steer(struct endpoint *, const bool *served, bool changed);
+ * that has CHANGED or a group has. Returns 0, or -1 with errno. */
+int endpoints_steer(struct endpoints *, const bool *served, bool changed);
+
+/* Writes "127.0.0.1:8080, [::1]:8080" for CONFIG's addresses, cut to SIZE. */
+void endpoints_list(
+    struct endpoints *, const struct config *config, char *text, size_t size);
 
 #endif

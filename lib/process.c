@@ -154,6 +154,22 @@ process_fork(unsigned slot, const struct config *config,
 	return process;
 }
 
+void
+process_kill(struct process *process)
+{
+	kill(process->pid, SIGKILL); /* ours, as it has not been reaped */
+	process->deadline_ms = 0;
+}
+
+void
+process_send(
+    struct process *process, const struct control_message *message, int fd)
+{
+	if (process->control >= 0 &&
+	    control_send(process->control, message, fd) < 0 && errno == EAGAIN)
+		process_kill(process);
+}
+
 /* signal(7); libc has no portable way to name them. */
 static const char *const signal_names[] = {
 	[SIGHUP] = "SIGHUP",

@@ -51,6 +51,13 @@ struct process_start {
 struct process *process_fork(unsigned slot, const struct config *config,
     int (*run)(const struct process_start *));
 
+/* Sends an order. A worker that has died does not take it (SIGCHLD tells), and
+ * one that has long stopped reading would miss it: it is killed. */
+void process_send(struct process *, const struct control_message *, int fd);
+
+/* Kills one that has not been reaped. */
+void process_kill(struct process *);
+
 /* "was killed by SIGSEGV (core dumped)", "exited with status 3"; for a status
  * from waitpid(2). */
 struct process_death {
