@@ -98,7 +98,27 @@ build/tests/unit/steering: lib/steering.c
 build/tests/unit/connection: lib/connection.c
 build/tests/unit/address: lib/address.c
 
+# ---- checks ----------------------------------------------------------------
+
+C_FILES = $(wildcard *.c *.h lib/*.[ch] tests/*.[ch] tests/unit/*.[ch])
+CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c)
+SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box)
+
+check:
+	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
+		CFLAGS='-O2 -Werror' all
+	$(MAKE) CC=clang BUILD=build/check-clang \
+		PROGRAM=build/check-clang/preforkd CFLAGS='-O2 -Werror' all
+	$(MAKE) CC=musl-gcc BUILD=build/check-musl \
+		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+		--suppress=ctuuninitvar --error-exitcode=1 $(ALL_CPPFLAGS) \
+		-Ilib $(CHECKED)
+	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib
+	clang-format --dry-run --Werror $(C_FILES)
+	shellcheck $(SHELL_FILES)
+
 clean:
 	rm -rf build preforkd
 
-.PHONY: all run install uninstall test clean
+.PHONY: all run install uninstall test check clean

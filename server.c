@@ -19,36 +19,33 @@
 enum { EXIT_USAGE = 2 };
 
 static const char help[] =
-    "Usage: preforkd [OPTION]...\n"
-    "Serve TCP echo (RFC 862) from one worker process for each core.\n"
-    "\n"
-    "What to serve:\n"
-    "  -l, --listen ADDRESS:PORT   127.0.0.1:8080, [::1]:8080, or :8080 for "
-    "all\n"
-    "                              addresses; port 0 picks one; repeatable "
-    "(:8080)\n"
-    "  -w, --workers N|auto        worker processes (auto: one for each CPU)\n"
-    "      --pin-cpus              each worker on a CPU of its own\n"
-    "\n"
-    "Limits (times as 500ms, 30s, 5m, 1h; 0 is never):\n"
-    "      --max-connections N     of each worker; the others queue (16384)\n"
-    "      --backlog N             connections that may queue (4096)\n"
-    "      --idle-timeout TIME     close a connection that says nothing (0)\n"
-    "      --write-timeout TIME    close one that does not read (1m)\n"
-    "      --drain-timeout TIME    end at the latest so long after TERM (30s)\n"
-    "\n"
-    "Configuration and log:\n"
-    "  -c, --config FILE           read `key = value` lines, keys as above "
+    "Usage: preforkd [OPTION]...      TCP echo, one worker process for each "
+    "core\n"
+    "What to serve\n"
+    "  -l, --listen ADDRESS:PORT  127.0.0.1:7, [::1]:7, :7 for all addresses; "
+    "port 0\n"
+    "                             picks one; may be repeated (default :8080)\n"
+    "  -w, --workers N|auto       worker processes (auto: as many as CPUs)\n"
+    "      --pin-cpus             each worker on a CPU of its own\n"
+    "Limits; times as 500ms, 30s, 5m, 1h, or 0 for never\n"
+    "      --max-connections N    of each worker; more wait in the queue "
+    "(16384)\n"
+    "      --backlog N            connections that may wait there (4096)\n"
+    "      --idle-timeout TIME    close a connection that says nothing (0)\n"
+    "      --write-timeout TIME   close a connection that does not read (1m)\n"
+    "      --drain-timeout TIME   end at the latest so long after TERM (30s)\n"
+    "Configuration and log\n"
+    "  -c, --config FILE          `key = value` lines, the keys as above "
     "without\n"
-    "                              the dashes; the command line wins\n"
-    "  -t, --check                 validate, print what is in force, and exit\n"
-    "      --log-level LEVEL       error, warning, info or debug (info)\n"
-    "  -h, --help                  print this, and exit\n"
-    "  -V, --version               print the version, and exit\n"
-    "\n"
-    "Signals to the master: HUP reload, TERM or INT stop, QUIT drain, USR1 log "
-    "the\n"
-    "state, TTIN and TTOU one worker more or less. See preforkd(8).\n";
+    "                             dashes; the command line wins\n"
+    "  -t, --check                validate, print what is in force, exit\n"
+    "      --log-level LEVEL      error, warning, info or debug (info)\n"
+    "  -h, --help                 print this, exit\n"
+    "  -V, --version              print the version, exit\n"
+    "Signals to the master\n"
+    "  HUP reload; TERM, INT stop; QUIT drain; USR1 log the state of each "
+    "slot;\n"
+    "  TTIN, TTOU one worker more, less. All of it: man preforkd\n";
 
 /* What the command line asks for. */
 struct command {
@@ -132,6 +129,8 @@ take_option(struct command *command, int option, const char *value,
 	case ':':
 		return misuse("option", argument, " needs a value");
 	case '?':
+		if (strncmp(argument, "--", 2) == 0 && optopt != 0)
+			return misuse("option", argument, " takes no value");
 		return misuse(
 		    "unknown option", argument, ": see preforkd --help");
 	}
@@ -146,12 +145,12 @@ read_command_line(int argc, char **argv, struct command *command)
 {
 	struct option options[OPTIONS_MAX];
 	char letters[2 * OPTIONS_MAX];
-	int option, status = 0;
+	int status = 0;
 
 	opterr = 0; /* the messages are ours */
 	list_options(options, letters);
 	while (status == 0) {
-		int position = optind;
+		int position = optind, option;
 
 		option = getopt_long(argc, argv, letters, options, NULL);
 		if (option < 0)
@@ -211,33 +210,21 @@ run(const struct command *command)
 	return master_run(&command->source, &config);
 }
 
-/* The title will take argv's memory (lib/title.h), and a reload reads the
- * command line anew. */
-static char **
-copy_arguments(int argc, char **argv)
-{
-	char **copy = calloc((size_t)argc + 1, sizeof *copy);
-
-	for (int i = 0; copy && i < argc; i++)
-		if (!(copy[i] = strdup(argv[i])))
-			return NULL;
-	return copy;
-}
-
 int
 main(int argc, char **argv)
 {
-	struct command command = { 0 };
-	char **arguments = copy_arguments(argc, argv);
-	int status;
+	char **arguments = title_claim(argc, argv);
+	struct config_override *overrides =
+	    calloc((size_t)argc + 1, sizeof *overrides);
+	struct command command = { .source.overrides = overrides };
+	int status = 1;
 
-	command.source.overrides =
-	    calloc((size_t)argc + 1, sizeof *command.source.overrides);
-	if (!arguments || !command.source.overrides) {
+	if (arguments && overrides)
+		status = read_command_line(argc, arguments, &command);
+	else
 		fputs("preforkd: no memory\n", stderr);
-		return 1;
-	}
-	title_claim(argc, argv);
-	status = read_command_line(argc, arguments, &command);
-	return status ? status : run(&command);
+	if (status == 0)
+		status = run(&command);
+	free(overrides);
+	return status;
 }

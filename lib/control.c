@@ -21,7 +21,7 @@ int
 control_send(int control, const struct control_message *message, int fd)
 {
 	union ancillary ancillary = { { 0 } };
-	struct iovec part = { (void *)(uintptr_t)message, sizeof *message };
+	struct iovec part = { (void *)message, sizeof *message };
 	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 	struct cmsghdr *rights;
 	ssize_t sent;

@@ -11,43 +11,68 @@
 static char *area;
 static size_t area_bytes;
 
-/* Moves the environment to the heap. False without memory. */
-static int
-move_environment(void)
+static void
+free_strings(char **strings)
+{
+	for (char **string = strings; *string; string++)
+		free(*string);
+	free(strings);
+}
+
+/* Copies a list of strings that ends with NULL. Returns NULL without memory. */
+static char **
+copy_strings(char **strings)
 {
 	size_t count = 0;
 	char **copy;
 
-	while (environ[count])
+	while (strings[count])
 		count++;
 	copy = calloc(count + 1, sizeof *copy);
-	if (!copy)
-		return 0;
-	for (size_t i = 0; i < count; i++)
-		if (!(copy[i] = strdup(environ[i])))
-			return 0;
-	environ = copy;
-	return 1;
+	for (size_t i = 0; copy && i < count; i++) {
+		copy[i] = strdup(strings[i]);
+		if (!copy[i]) {
+			free_strings(copy);
+			return NULL;
+		}
+	}
+	return copy;
 }
 
-void
-title_claim(int argc, char **argv)
+/* The end of what lies in one piece from ARGV's first string on. */
+static char *
+end_of_area(int argc, char **argv)
 {
-	char *end;
+	char *end = argv[0];
 
-	if (argc < 1)
-		return;
-	end = argv[0];
 	for (int i = 0; i < argc; i++)
 		if (argv[i] == end)
 			end += strlen(end) + 1;
 	for (char **variable = environ; *variable; variable++)
 		if (*variable == end)
 			end += strlen(end) + 1;
-	if (!move_environment())
-		return;
-	area = argv[0];
-	area_bytes = (size_t)(end - area);
+	return end;
+}
+
+char **
+title_claim(int argc, char **argv)
+{
+	char **arguments = copy_strings(argv);
+	char **variables = copy_strings(environ);
+
+	if (!arguments || !variables) {
+		if (arguments)
+			free_strings(arguments);
+		if (variables)
+			free_strings(variables);
+		return NULL;
+	}
+	if (argc > 0) {
+		area = argv[0];
+		area_bytes = (size_t)(end_of_area(argc, argv) - area);
+	}
+	environ = variables;
+	return arguments;
 }
 
 void

@@ -3,11 +3,11 @@
 #define PREFORKD_TITLE_H
 
 /*
- * Claims the memory of argv and the environment for the title and moves the
- * environment elsewhere. Once, at the start of main; argv must be copied
- * before by whoever still needs it. Without memory the title stays as it is.
+ * Moves argv and the environment to the heap and claims the memory where they
+ * were for the title. Once, at the start of main. Returns the new argv, which
+ * lives as long as the process, or NULL without memory.
  */
-void title_claim(int argc, char **argv);
+char **title_claim(int argc, char **argv);
 
 /* Sets the title to "preforkd: ROLE", cut to the room there is. */
 void title_set(const char *role);

@@ -1,0 +1,296 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+# The configuration: the file, the command line, and every message that
+# somebody who mistypes one of them gets to read.
+
+setup() {
+	PREFORKD=${PREFORKD:-$BATS_TEST_DIRNAME/../preforkd}
+	cd "$BATS_TEST_TMPDIR" || return
+}
+
+# Writes a.conf from the arguments, a line each.
+configure() {
+	printf '%s\n' "$@" >a.conf
+}
+
+# check [OPTION...]: validates a.conf; $status, $output and $stderr follow.
+check() {
+	run --separate-stderr "$PREFORKD" --check --config a.conf "$@"
+}
+
+# refuses LINE MESSAGE: the file with that line only is refused with exactly
+# that message.
+refuses() {
+	configure "$1"
+	check
+	if [[ $status != 1 || $output != "" || $stderr != "a.conf:1: $2" ]]; then
+		printf 'of: %s\nexpected: %s\ngot: %s\n' "$1" "$2" "$stderr"
+		return 1
+	fi
+}
+
+# misuse MESSAGE OPTION...: the command line is refused with that message.
+misuse() {
+	local message=$1
+	shift
+	run --separate-stderr "$PREFORKD" "$@"
+	if [[ $status != 2 || $output != "" ||
+		$stderr != "preforkd: $message" ]]; then
+		printf 'expected: %s\ngot (%d): %s\n' "$message" "$status" \
+			"$stderr"
+		return 1
+	fi
+}
+
+DURATION="expected 0 or a duration such as 500ms, 30s, 5m or 1h, at most 8760h"
+KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, drain-timeout, log-level, pin-cpus"
+
+@test "the defaults are shown in the syntax of the file" {
+	configure "# nothing"
+	check
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "" ]
+	[ "${lines[0]}" = "listen = :8080" ]
+	[ "${lines[1]}" = "workers = $(nproc)" ]
+	[ "${lines[2]}" = "backlog = 4096" ]
+	[ "${lines[3]}" = "max-connections = 16384" ]
+	[ "${lines[4]}" = "idle-timeout = 0" ]
+	[ "${lines[5]}" = "write-timeout = 1m" ]
+	[ "${lines[6]}" = "drain-timeout = 30s" ]
+	[ "${lines[7]}" = "log-level = info" ]
+	[ "${lines[8]}" = "pin-cpus = no" ]
+	[ "${#lines[@]}" -eq 9 ]
+}
+
+@test "what --check prints can be read again and means the same" {
+	"$PREFORKD" --check -l 127.0.0.1:7 -l '[::1]:0' -w 3 --backlog 9 \
+		--max-connections 5 --idle-timeout 1500ms --write-timeout 2h \
+		--drain-timeout 90s --log-level debug --pin-cpus >a.conf
+	run "$PREFORKD" --check -c a.conf
+	[ "$status" -eq 0 ]
+	[ "$output" = "$(cat a.conf)" ]
+	[ "${lines[0]}" = "listen = 127.0.0.1:7" ]
+	[ "${lines[1]}" = "listen = [::1]:0" ]
+	[ "${lines[5]}" = "idle-timeout = 1500ms" ]
+	[ "${lines[7]}" = "drain-timeout = 90s" ]
+}
+
+@test "comments, blanks, white space and CRLF do not matter" {
+	printf '\n  # a comment\n\tworkers\t=  3   # three\r\nbacklog=7\r\n\r\n' \
+		>a.conf
+	check
+	[ "$status" -eq 0 ]
+	[[ $output == *"workers = 3"*"backlog = 7"* ]]
+}
+
+@test "a last line without an end counts" {
+	printf 'workers = 5' >a.conf
+	check
+	[[ $output == *"workers = 5"* ]]
+}
+
+@test "the command line wins over the file" {
+	configure "workers = 3" "log-level = error" "listen = 127.0.0.1:1001"
+	check --workers 4 --listen 127.0.0.1:1002 --listen 127.0.0.1:1003
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "listen = 127.0.0.1:1002" ]
+	[ "${lines[1]}" = "listen = 127.0.0.1:1003" ]
+	[ "${lines[2]}" = "workers = 4" ]
+	[[ $output == *"log-level = error"* ]]
+}
+
+@test "the supplied preforkd.conf is valid, and every key in it too" {
+	local conf=$BATS_TEST_DIRNAME/../systemd/preforkd.conf
+	run "$PREFORKD" --check -c "$conf"
+	[ "$status" -eq 0 ]
+	# Uncommented, each key's example line must be valid too.
+	local key
+	for key in ${KEYS//,/ }; do
+		grep -E "^#? *$key *=" "$conf" | head -n 1 | sed 's/^# *//' >a.conf
+		[ -s a.conf ] || { echo "no $key in preforkd.conf"; return 1; }
+		check
+		[ "$status" -eq 0 ] || { echo "$key: $stderr"; return 1; }
+	done
+}
+
+@test "all errors are printed, not only the first" {
+	configure "workers = 0" "workers = 2" "backlog = many" "colour = blue" \
+		"log-level" "idle-timeout = 5"
+	check
+	[ "$status" -eq 1 ]
+	[ "${#stderr_lines[@]}" -eq 6 ]
+	[[ ${stderr_lines[0]} == "a.conf:1: workers: "* ]]
+	[[ ${stderr_lines[1]} == "a.conf:2: workers: already set in line 1: "* ]]
+	[[ ${stderr_lines[2]} == "a.conf:3: backlog: "* ]]
+	[[ ${stderr_lines[3]} == "a.conf:4: colour: "* ]]
+	[[ ${stderr_lines[4]} == "a.conf:5: log-level: "* ]]
+	[[ ${stderr_lines[5]} == "a.conf:6: idle-timeout: "* ]]
+}
+
+@test "errors of the file and of the command line are printed together" {
+	configure "workers = 0"
+	check --backlog 0
+	[ "$status" -eq 2 ]
+	[[ ${stderr_lines[0]} == "a.conf:1: workers: "* ]]
+	[[ ${stderr_lines[1]} == "preforkd: --backlog: "* ]]
+}
+
+@test "messages: numbers" {
+	local value
+	for value in 0 1025 -1 +1 2x 1.5 '' autos 99999999999999999999; do
+		refuses "workers = $value" "workers: invalid value \"$value\": expected auto or a number from 1 to 1024"
+	done
+	for value in 0 65536 ten; do
+		refuses "backlog = $value" "backlog: invalid value \"$value\": expected a number from 1 to 65535"
+	done
+	for value in 0 1000001 x; do
+		refuses "max-connections = $value" "max-connections: invalid value \"$value\": expected a number from 1 to 1000000"
+	done
+}
+
+@test "messages: durations need a unit" {
+	local key value
+	for key in idle-timeout write-timeout drain-timeout; do
+		for value in 5 5x s -1s 1.5s '1 s' '' 8761h 99999999999999999999s; do
+			refuses "$key = $value" "$key: invalid value \"$value\": $DURATION"
+		done
+		configure "$key = 0"
+		check
+		[ "$status" -eq 0 ]
+		[[ $output == *"$key = 0"* ]]
+	done
+}
+
+@test "durations are shown in the largest unit that fits" {
+	local pair
+	for pair in 60s=1m 60m=1h 1000ms=1s 1001ms=1001ms 90s=90s 8760h=8760h 0s=0; do
+		configure "idle-timeout = ${pair%=*}"
+		check
+		[[ $output == *"idle-timeout = ${pair#*=}"* ]]
+	done
+}
+
+@test "messages: addresses" {
+	local value
+	for value in 8080 localhost:8080 127.0.0.1 127.0.0.1:65536 ::1:80 '[::1]' ''; do
+		refuses "listen = $value" "listen: invalid value \"$value\": expected ADDRESS:PORT such as 127.0.0.1:8080, [::1]:8080, or :8080 for every address"
+	done
+}
+
+@test "messages: an address that another covers" {
+	local pair
+	for pair in ":80 127.0.0.1:80" "0.0.0.0:80 127.0.0.1:80" "[::1]:80 [::1]:80"; do
+		configure "listen = ${pair% *}" "listen = ${pair#* }"
+		check
+		[ "$status" -eq 1 ]
+		[ "$stderr" = "a.conf:2: listen: invalid value \"${pair#* }\": expected an address and port that no other listen covers" ]
+	done
+}
+
+@test "messages: too many addresses" {
+	local i
+	for ((i = 1; i <= 65; i++)); do
+		echo "listen = 127.0.0.1:$((1000 + i))"
+	done >a.conf
+	check
+	[ "$status" -eq 1 ]
+	[ "$stderr" = 'a.conf:65: listen: invalid value "127.0.0.1:1065": expected at most 64 addresses' ]
+}
+
+@test "messages: words" {
+	refuses "log-level = loud" 'log-level: invalid value "loud": expected error, warning, info or debug'
+	refuses "pin-cpus = maybe" 'pin-cpus: invalid value "maybe": expected yes or no'
+	refuses "pin-cpus =" 'pin-cpus: invalid value "": expected yes or no'
+}
+
+@test "messages: lines that are no setting" {
+	refuses "workers" "workers: no value: expected key = value"
+	refuses "worker = 2" "worker: unknown key: expected one of $KEYS"
+	refuses "= 2" ": unknown key: expected one of $KEYS"
+	refuses "config = x" "config: unknown key: expected one of $KEYS"
+}
+
+@test "messages: a key given twice names the first line" {
+	configure "" "backlog = 5" "backlog = 6"
+	check
+	[ "$status" -eq 1 ]
+	[ "$stderr" = "a.conf:3: backlog: already set in line 2: expected it once" ]
+}
+
+@test "messages: a file that cannot be read" {
+	run --separate-stderr "$PREFORKD" --check --config none.conf
+	[ "$status" -eq 1 ]
+	[ "$stderr" = "none.conf: cannot read it: No such file or directory: expected a readable configuration file" ]
+	run --separate-stderr "$PREFORKD" --check --config .
+	[ "$status" -eq 1 ]
+	[ "$stderr" = ".: cannot read it: Is a directory: expected a readable configuration file" ]
+}
+
+@test "a file of anything is refused line by line, and prints no control byte" {
+	printf 'workers = 2\000\nba\033[31mcklog = 3\n\001\002=\003\n' >a.conf
+	check
+	[ "$status" -eq 1 ]
+	[ "${stderr_lines[0]}" = "a.conf:1: workers = 2: a NUL byte: expected a text file" ]
+	[ "${#stderr_lines[@]}" -eq 3 ]
+	[[ $stderr != *[$'\001\002\003\033']* ]]
+}
+
+@test "a bad file at the start: every error, exit 78, no port touched" {
+	configure "workers = 0" "listen = nowhere"
+	run --separate-stderr "$PREFORKD" --config a.conf
+	[ "$status" -eq 78 ]
+	[ "${#stderr_lines[@]}" -eq 2 ]
+	[[ ${stderr_lines[0]} == "a.conf:1: workers: "* ]]
+	[[ ${stderr_lines[1]} == "a.conf:2: listen: "* ]]
+}
+
+@test "--check touches no port" {
+	configure "listen = 127.0.0.1:80" "listen = 192.0.2.1:7"
+	# 192.0.2.1 is nobody's (RFC 5737): bind would fail.
+	check
+	[ "$status" -eq 0 ]
+}
+
+@test "the command line: values" {
+	misuse '--workers: invalid value "0": expected auto or a number from 1 to 1024' --workers 0
+	misuse '--workers: invalid value "x": expected auto or a number from 1 to 1024' -w x
+	misuse "--idle-timeout: invalid value \"5\": $DURATION" --idle-timeout=5
+	misuse '--log-level: invalid value "": expected error, warning, info or debug' --log-level=
+}
+
+@test "the command line: options" {
+	misuse 'unknown option "--colour": see preforkd --help' --colour
+	misuse 'unknown option "-x": see preforkd --help' -x
+	misuse 'unknown option "-tx": see preforkd --help' -tx
+	misuse 'option "--workers" needs a value' --workers
+	misuse 'option "-w" needs a value' -w
+	misuse 'option "--pin-cpus=yes" takes no value' --pin-cpus=yes
+	misuse 'unexpected argument "8080": see preforkd --help' 8080
+	misuse 'unexpected argument "8080": see preforkd --help' -w 2 8080
+}
+
+@test "--help fits a screen of 24 lines by 80 columns and names every key" {
+	run --separate-stderr "$PREFORKD" --help
+	[ "$status" -eq 0 ]
+	[ "$stderr" = "" ]
+	[ "$(wc -L <<<"$output")" -le 80 ]
+	[ "$(wc -l <<<"$output")" -le 24 ]
+	local key
+	for key in ${KEYS//,/ } config check help version; do
+		[[ $output == *"--$key"* ]] || { echo "no --$key"; return 1; }
+	done
+}
+
+@test "--version" {
+	run "$PREFORKD" --version
+	[ "$status" -eq 0 ]
+	[[ $output =~ ^preforkd\ [0-9]+\.[0-9]+\.[0-9]+$ ]]
+}
+
+@test "what cannot be printed is a failure" {
+	local option
+	for option in --help --version --check; do
+		run sh -c '"$1" "$2" >/dev/full' sh "$PREFORKD" "$option"
+		[ "$status" -eq 1 ]
+	done
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bats
+# The pure modules, each linked with itself alone (tests/unit/).
+
+setup() {
+	UNIT=${BUILD:-$BATS_TEST_DIRNAME/../build}/tests/unit
+}
+
+@test "restart: back-off doubles for early deaths and forgives a life" {
+	"$UNIT/restart"
+}
+
+@test "connection: counters, kept bytes, time-outs" {
+	"$UNIT/connection"
+}
+
+@test "address: read, shown, compared" {
+	"$UNIT/address"
+}
+
+@test "steering: only served slots get connections" {
+	"$UNIT/steering"
+}

@@ -1,0 +1,117 @@
+/* A connection's counters, its place, its time-outs. */
+#include "connection.h"
+
+#include <string.h>
+
+#include "check.h"
+
+static unsigned char place[CONNECTION_PLACE];
+static const struct in6_addr nobody;
+
+static void
+an_entry_is_one_cache_line(void)
+{
+	CHECK(sizeof(struct connection) == 64);
+}
+
+static void
+one_store_opens_and_closes(void)
+{
+	struct connection c = { 0 };
+
+	CHECK(!connection_is_open(&c));
+	connection_open(&c, &nobody, 0, 1000);
+	CHECK(connection_is_open(&c) && c.generation == 1);
+	CHECK(c.opened_ms == 1000 && c.progress_ms == 1000);
+	connection_close(&c);
+	CHECK(!connection_is_open(&c));
+	connection_open(&c, &nobody, 0, 2000);
+	CHECK(c.generation == 3 && c.opened_ms == 2000);
+}
+
+/* Answers COUNT bytes of which SENT go out, and keeps the rest. */
+static void
+answer(
+    struct connection *c, const unsigned char *bytes, size_t count, size_t sent)
+{
+	c->received += count;
+	c->committed += count;
+	c->sent += sent;
+	connection_keep(c, place, bytes + sent, count - sent);
+}
+
+/* Takes the pending bytes in pieces of STEP and compares them. */
+static void
+take(struct connection *c, const unsigned char *expected, size_t step)
+{
+	while (connection_pending(c) > 0) {
+		size_t count;
+		const unsigned char *bytes = connection_kept(c, place, &count);
+
+		CHECK(count > 0 && count <= connection_pending(c));
+		CHECK(bytes + count <= place + CONNECTION_PLACE);
+		if (count > step)
+			count = step;
+		CHECK(memcmp(bytes, expected, count) == 0);
+		expected += count;
+		c->sent += count;
+	}
+}
+
+static void
+what_is_kept_comes_back(void)
+{
+	static unsigned char bytes[CONNECTION_PLACE];
+	struct connection c = { 0 };
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)(i * 31 + i / 251);
+	connection_open(&c, &nobody, 0, 0);
+	for (size_t count = 1; count <= CONNECTION_PLACE; count += 1237)
+		for (size_t sent = 0; sent < count; sent += count / 3 + 1) {
+			answer(&c, bytes, count, sent);
+			CHECK(connection_pending(&c) == count - sent);
+			take(&c, bytes + sent, 5000);
+		}
+	answer(&c, bytes, CONNECTION_PLACE, 0); /* a full place, wrapped */
+	take(&c, bytes, CONNECTION_PLACE);
+}
+
+static void
+the_right_timeout_counts(void)
+{
+	struct connection c = { 0 };
+
+	connection_open(&c, &nobody, 0, 1000);
+	CHECK(connection_overdue(&c, 99000, 0, 0) == CLOSE_NOT);
+	CHECK(connection_overdue(&c, 1499, 500, 100) == CLOSE_NOT);
+	CHECK(connection_overdue(&c, 1500, 500, 0) == CLOSE_IDLE_TIMEOUT);
+	c.committed = 1;
+	CHECK(connection_overdue(&c, 1500, 500, 0) == CLOSE_NOT);
+	CHECK(connection_overdue(&c, 1100, 500, 100) == CLOSE_WRITE_TIMEOUT);
+}
+
+static void
+a_place_is_spare_when_used_empty_and_quiet(void)
+{
+	struct connection c = { 0 };
+
+	connection_open(&c, &nobody, 0, 0);
+	CHECK(!connection_place_is_spare(&c, 5000, 1000));
+	answer(&c, (const unsigned char *)"ab", 2, 1);
+	CHECK(!connection_place_is_spare(&c, 5000, 1000));
+	c.sent = 2;
+	CHECK(!connection_place_is_spare(&c, 999, 1000));
+	CHECK(connection_place_is_spare(&c, 1000, 1000));
+}
+
+int
+main(void)
+{
+	an_entry_is_one_cache_line();
+	one_store_opens_and_closes();
+	what_is_kept_comes_back();
+	the_right_timeout_counts();
+	a_place_is_spare_when_used_empty_and_quiet();
+	return 0;
+}
