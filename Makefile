@@ -117,6 +117,7 @@ check:
 	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib
 	clang-format --dry-run --Werror $(C_FILES)
 	shellcheck $(SHELL_FILES)
+	mandoc -T lint -W warning man/preforkd.8.in
 
 clean:
 	rm -rf build preforkd

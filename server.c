@@ -102,7 +102,11 @@ key_of_option(int option)
 static int
 misuse(const char *what, const char *argument, const char *remedy)
 {
-	fprintf(stderr, "preforkd: %s \"%s\"%s\n", what, argument, remedy);
+	char message[512];
+
+	snprintf(message, sizeof message, "preforkd: %s \"%.200s\"%s", what,
+	    argument, remedy);
+	log_complaint(message);
 	return EXIT_USAGE;
 }
 
@@ -164,14 +168,10 @@ read_command_line(int argc, char **argv, struct command *command)
 }
 
 static void
-print_error(void *context, const char *message)
+complain(void *context, const char *message)
 {
-	char line[1024];
-
 	(void)context;
-	snprintf(line, sizeof line, "%s", message);
-	log_printable(line);
-	fprintf(stderr, "%s\n", line);
+	log_complaint(message);
 }
 
 static int
@@ -192,7 +192,7 @@ check(const struct config *config, enum config_result result)
 static int
 run(const struct command *command)
 {
-	const struct config_report report = { print_error, NULL };
+	const struct config_report report = { complain, NULL };
 	struct config config;
 	enum config_result result;
 
@@ -222,9 +222,10 @@ main(int argc, char **argv)
 	if (arguments && overrides)
 		status = read_command_line(argc, arguments, &command);
 	else
-		fputs("preforkd: no memory\n", stderr);
+		log_complaint("preforkd: no memory");
 	if (status == 0)
 		status = run(&command);
 	free(overrides);
+	title_free(arguments);
 	return status;
 }

@@ -498,7 +498,7 @@ begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 		return;
 	for (unsigned fd = 0; fd < w->memory->fds_used; fd++)
 		if (connection_is_open(&w->memory->connections[fd]))
-			serve(w, (int)fd, EPOLLIN);
+			serve(w, (int)fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
 }
 
 static void

@@ -69,8 +69,9 @@ log_wants(enum log_level level)
 	return level <= limit;
 }
 
-void
-log_printable(char *text)
+/* Replaces all but printable ASCII and UTF-8's high bytes by `?`. */
+static void
+make_printable(char *text)
 {
 	for (unsigned char *byte = (unsigned char *)text; *byte; byte++)
 		if (*byte < ' ' || *byte == 0x7f)
@@ -109,7 +110,7 @@ log_line(enum log_level level, const char *format, va_list arguments)
 		return;
 	prefix = write_prefix(line, sizeof line, level);
 	vsnprintf(line + prefix, sizeof line - prefix - 1, format, arguments);
-	log_printable(line + prefix);
+	make_printable(line + prefix);
 	length = strlen(line);
 	line[length++] = '\n';
 	/* Where stderr is gone there is nobody left to tell. */
@@ -132,3 +133,13 @@ LOG_FUNCTION(log_error, LOG_ERROR)
 LOG_FUNCTION(log_warning, LOG_WARNING)
 LOG_FUNCTION(log_info, LOG_INFO)
 LOG_FUNCTION(log_debug, LOG_DEBUG)
+
+void
+log_complaint(const char *message)
+{
+	char line[LINE_BYTES];
+
+	snprintf(line, sizeof line, "%s", message);
+	make_printable(line);
+	fprintf(stderr, "%s%s\n", stderr_is_journal() ? "<3>" : "", line);
+}

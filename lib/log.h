@@ -33,7 +33,8 @@ void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Replaces in place all but printable ASCII and UTF-8's high bytes by `?`. */
-void log_printable(char *text);
+/* An error of before there is a server: the message alone, for whoever has just
+ * typed the command; in the journal with its priority. */
+void log_complaint(const char *message);
 
 #endif

@@ -7,11 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MESSAGE_BYTES = 1024 };
+enum {
+	MESSAGE_BYTES = 1024,
+	/* For a manager whose queue is full: a READY=1 that got lost would
+	 * leave the unit reloading, a longer wait would be ours. */
+	WAIT_US = 500000,
+};
 
 /* Fills in the manager's address. Returns its length, or 0 without one. */
 static socklen_t
@@ -35,6 +41,7 @@ notify_send(const char *format, ...)
 {
 	struct sockaddr_un manager;
 	socklen_t length = manager_address(&manager);
+	const struct timeval wait = { .tv_usec = WAIT_US };
 	char message[MESSAGE_BYTES];
 	va_list arguments;
 	ssize_t sent;
@@ -45,9 +52,10 @@ notify_send(const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(message, sizeof message, format, arguments);
 	va_end(arguments);
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof wait);
 	sent = sendto(fd, message, strlen(message), MSG_NOSIGNAL,
 	    (struct sockaddr *)&manager, length);
 	saved_errno = errno;

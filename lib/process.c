@@ -104,7 +104,7 @@ become_worker(const struct process_start *start, pid_t master,
 	log_limit(start->config->log_level);
 	if (start->config->pin_cpus)
 		pin(start->slot);
-	exit(run(start));
+	_exit(run(start)); /* what exit(3) would do is the master's to do */
 }
 
 static struct process *

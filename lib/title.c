@@ -11,10 +11,10 @@
 static char *area;
 static size_t area_bytes;
 
-static void
-free_strings(char **strings)
+void
+title_free(char **strings)
 {
-	for (char **string = strings; *string; string++)
+	for (char **string = strings; string && *string; string++)
 		free(*string);
 	free(strings);
 }
@@ -32,7 +32,7 @@ copy_strings(char **strings)
 	for (size_t i = 0; copy && i < count; i++) {
 		copy[i] = strdup(strings[i]);
 		if (!copy[i]) {
-			free_strings(copy);
+			title_free(copy);
 			return NULL;
 		}
 	}
@@ -61,10 +61,8 @@ title_claim(int argc, char **argv)
 	char **variables = copy_strings(environ);
 
 	if (!arguments || !variables) {
-		if (arguments)
-			free_strings(arguments);
-		if (variables)
-			free_strings(variables);
+		title_free(arguments);
+		title_free(variables);
 		return NULL;
 	}
 	if (argc > 0) {
