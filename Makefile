@@ -81,12 +81,14 @@ uninstall:
 # ---- tests -----------------------------------------------------------------
 
 TESTS = tests
+# Most tests wait for something; twice the CPUs keep them busy.
+JOBS = $(shell echo $$((2 * $$(nproc))))
 TEST_PROGRAMS = $(patsubst tests/%.c,build/tests/%,\
 	$(wildcard tests/*.c tests/unit/*.c))
 
 test: $(PROGRAM) $(TEST_PROGRAMS)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
-		bats --jobs $(shell nproc) $(TESTS)
+		bats --jobs $(JOBS) $(TESTS)
 
 build/tests/%: tests/%.c
 	@mkdir -p $(@D)

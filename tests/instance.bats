@@ -1,0 +1,140 @@
+#!/usr/bin/env bats
+# An address belongs to one server, and is free again when that has ended.
+
+load helper
+
+@test "a second instance is told that the address is in use" {
+	expect_error 'cannot listen on'
+	start_server --workers 2
+	local first=$MASTER log=$LOG
+	launch --listen "127.0.0.1:$PORT" --workers 2
+	server_ends_with 78
+	log_has "error master: cannot listen on 127.0.0.1:$PORT: address in use: stop the other server or choose another --listen"
+	[ "$(log_count error)" -eq 1 ]
+	not log_has 'ready:'
+	is_alive "$first"
+	LOG=$log MASTER=$first
+	has_workers 2
+	stream --connections 100
+}
+
+@test "a second instance on the wildcard address" {
+	expect_error 'cannot listen on'
+	start_server --workers 1
+	launch --listen "0.0.0.0:$PORT"
+	server_ends_with 78
+	log_has "cannot listen on 0.0.0.0:$PORT: address in use"
+	stream --connections 50
+}
+
+@test "a second instance on one address of the first's wildcard" {
+	expect_error 'cannot listen on'
+	start_server --workers 1 --listen 0.0.0.0:0
+	launch --listen "127.0.0.1:$PORT"
+	server_ends_with 78
+	HOST=127.0.0.1 stream --connections 50
+}
+
+@test "an address that another program listens on" {
+	expect_error 'cannot listen on'
+	local port
+	port=$(free_port)
+	start_client nc -lk 127.0.0.1 "$port"
+	wait_until not refuses "$port"
+	launch --listen "127.0.0.1:$port" --workers 3
+	server_ends_with 78
+	[ "$(log_count "cannot listen on 127.0.0.1:$port: address in use")" -eq 1 ]
+	not log_has 'worker .* (exited|was killed)'
+}
+
+@test "an address that another program shares by SO_REUSEPORT" {
+	expect_error 'cannot listen on'
+	local port
+	port=$(free_port)
+	start_client socat \
+		"TCP-LISTEN:$port,bind=127.0.0.1,reuseport,fork" EXEC:cat
+	wait_until not refuses "$port"
+	launch --listen "127.0.0.1:$port"
+	server_ends_with 78
+	log_has "cannot listen on 127.0.0.1:$port: address in use"
+}
+
+@test "an address that this machine does not have" {
+	expect_error 'cannot listen on'
+	launch --listen 192.0.2.1:8080
+	server_ends_with 78
+	log_has 'error master: cannot listen on 192.0.2.1:8080: '
+}
+
+@test "one address in use of two: nothing is served" {
+	expect_error 'cannot listen on'
+	start_server --workers 1
+	local port=$PORT free
+	free=$(free_port)
+	launch --listen "127.0.0.1:$free" --listen "127.0.0.1:$port"
+	server_ends_with 78
+	refuses "$free"
+}
+
+@test "a low port without the privilege" {
+	expect_error 'cannot listen on'
+	[[ $(</proc/sys/net/ipv4/ip_unprivileged_port_start) -gt 7 ]] ||
+		skip_or_fail "here everybody may use low ports"
+	if [[ $(id -u) -eq 0 ]]; then
+		# The program may lie where only root can read it.
+		local copy
+		copy=$(mktemp -d /tmp/preforkd-test.XXXXXX)
+		cp "$PREFORKD" "$copy/preforkd"
+		chmod 755 "$copy" "$copy/preforkd"
+		PREFORKD=$copy/preforkd
+		LAUNCHER=(setpriv --reuid 65534 --regid 65534 --clear-groups
+			--bounding-set=-all --inh-caps=-all)
+		launch --listen 127.0.0.1:7
+		wait_until not is_alive "$MASTER"
+		rm -r "$copy"
+	else
+		launch --listen 127.0.0.1:7
+	fi
+	server_ends_with 78
+	log_has 'error master: cannot listen on 127.0.0.1:7: permission denied: ports below 1024 need CAP_NET_BIND_SERVICE, or choose a higher port'
+}
+
+@test "the same port directly after the end, with connections in TIME_WAIT" {
+	start_server --workers 2 --idle-timeout 1s
+	local port=$PORT
+	start_stream --connections 50 --bytes 100 --hold --allow-cut
+	await_stream
+	[ "$(summary closed)" -eq 50 ]
+	wait_until has_time_wait
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	start_server --listen "127.0.0.1:$port" --workers 2
+	stream --connections 50
+}
+
+# has_time_wait: the server's side closed first, so its side waits.
+has_time_wait() {
+	(($(sockets time-wait) > 0))
+}
+
+@test "the same port directly after kill -9 of the master" {
+	start_server --workers 2
+	local port=$PORT
+	start_stream --connections 50 --bytes 100 --hold --allow-cut
+	start_stream --connections 20 --bytes 100G --never-read --allow-cut
+	wait_until stream_says answered 0
+	wait_until stream_says stuck 1
+	kill -KILL "$MASTER"
+	wait_until group_is_gone "$MASTER"
+	start_server --listen "127.0.0.1:$port" --workers 2
+	stream --connections 50
+}
+
+@test "two instances on two ports know nothing of each other" {
+	start_server --workers 1
+	start_server --workers 1
+	stream --connections 50
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	is_alive "${SERVERS[0]}"
+}

@@ -1,0 +1,105 @@
+#!/usr/bin/env bats
+# At its limits the server waits: no spin, and nobody in the queue is lost.
+
+load helper
+
+used_less_than() { # TICKS PID BEFORE
+	(($(cpu_ticks "$2") - $3 < $1))
+}
+
+has_answered() { # CLIENT
+	stream_says answered "$1"
+}
+
+@test "past --max-connections the queue holds the rest, without a busy loop" {
+	start_server --workers 1 --max-connections 10
+	local worker ticks
+	worker=$(worker_pid 0)
+	start_stream --connections 10 --bytes 100 --hold
+	wait_until stream_says answered
+	start_stream --connections 25 --bytes 100
+	wait_until stream_says connected
+
+	ticks=$(cpu_ticks "$worker")
+	holds_for 2 not has_answered 1
+	used_less_than 5 "$worker" "$ticks"
+	not stream_is_over 1
+	ask_status 1
+	log_has 'slot 0: .* serving, 10 connections, 10 accepted'
+
+	end_stream 0
+	await_stream 1
+	[ "$(summary connections)" -eq 25 ]
+}
+
+@test "at --max-connections nothing wakes the worker up" {
+	start_server --workers 1 --max-connections 10 --write-timeout 0
+	local worker before
+	worker=$(worker_pid 0)
+	start_stream --connections 10 --bytes 100 --hold
+	wait_until stream_says answered
+	start_stream --connections 5 --bytes 100 --hold
+	wait_until stream_says connected 1
+	wait_until is_settled "$worker"
+	before=$(wake_ups "$worker")
+	holds_for 2 has_woken "$worker" "$before"
+	not stream_says answered 1
+	end_stream 0
+	wait_until stream_says answered 1
+	end_stream 1
+}
+
+has_woken() {
+	[ "$(wake_ups "$1")" = "$2" ]
+}
+
+# is_settled PID: it has not woken up for a second.
+is_settled() {
+	local before
+	before=$(wake_ups "$1")
+	holds_for 1 has_woken "$1" "$before" >/dev/null
+}
+
+@test "one place that becomes free serves one that waits" {
+	start_server --workers 1 --max-connections 1
+	stream --connections 20 --bytes 1000
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "more connections than descriptors: no spin, nobody lost" {
+	LAUNCHER=(prlimit --nofile=100:100)
+	start_server --workers 1
+	local worker ticks
+	worker=$(worker_pid 0)
+	start_stream --connections 60 --bytes 100 --hold
+	wait_until stream_says answered
+	start_stream --connections 100 --bytes 100 --hold
+	wait_until stream_says connected
+	wait_until log_has 'warning .*accepting paused: Too many open files'
+
+	ticks=$(cpu_ticks "$worker")
+	holds_for 3 not stream_is_over 1
+	used_less_than 10 "$worker" "$ticks"
+	[ "$(log_count 'accepting paused')" -eq 1 ]
+	[ "$(worker_pid 0)" = "$worker" ]
+
+	end_stream 0
+	start_stream --connections 60 --bytes 100
+	end_stream 1
+	[ "$(summary refused)" -eq 0 ]
+	await_stream 2
+}
+
+@test "with no descriptors left the waiting ones are served later" {
+	LAUNCHER=(prlimit --nofile=100:100)
+	start_server --workers 2
+	stream --connections 500 --bytes 1000
+	[ "$(summary connections)" -eq 500 ]
+	stream --connections 300 --rounds 3000 --bytes 100
+	[ "$(summary connections)" -eq 3000 ]
+}
+
+@test "--backlog is the listener's queue" {
+	start_server --workers 1 --backlog 77
+	[ "$(ss -Hltn "sport = :$PORT" | awk '{ print $3 }')" -eq 77 ]
+}

@@ -1,0 +1,138 @@
+#!/usr/bin/env bats
+# One line an event on stderr, for people and for the journal.
+
+load helper
+
+readonly STAMP='[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z'
+
+# every_line_is PATTERN
+every_line_is() {
+	if grep -Ev -- "$1" "$LOG"; then
+		echo "lines that are not '$1'"
+		return 1
+	fi
+}
+
+@test "the first line tells version, addresses and workers" {
+	start_server --workers 2 --listen 127.0.0.1:0 --listen 127.0.0.2:0
+	run -0 head -n 1 "$LOG"
+	[[ $output =~ ^$STAMP\ info\ master:\ preforkd\ [0-9.]+\ starting\ on\ 127\.0\.0\.1:[0-9]+,\ 127\.0\.0\.2:[0-9]+\;\ 2\ workers$ ]]
+}
+
+@test "every line has a time stamp, a level and a process" {
+	start_server --workers 2 --log-level debug
+	stream --connections 20 --bytes 1000
+	kill -KILL "$(worker_pid 0)"
+	wait_until log_has 'killed'
+	reload
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	every_line_is "^$STAMP (error|warning|info|debug) (master|worker [0-9]+): .+$"
+}
+
+@test "where stderr is the journal, lines have its priorities" {
+	: >journal
+	LAUNCHER=(env "JOURNAL_STREAM=$(stat -c %d:%i journal)" sh -c
+		'exec 2>>journal "$@"' sh)
+	launch --listen 127.0.0.1:0 --workers 1 --log-level debug
+	LOG=$BATS_TEST_TMPDIR/journal
+	LOGS+=("$LOG")
+	wait_until log_has '^<6>master: ready: '
+	read_address
+	stream --connections 5 --bytes 100
+	kill -KILL "$(worker_pid 0)"
+	wait_until log_has '^<4>master: worker 0 .* was killed by SIGKILL'
+	log_has '^<7>worker 0: connection '
+	every_line_is '^<[3467]>(master|worker [0-9]+): .+$'
+}
+
+@test "JOURNAL_STREAM of another file does not count" {
+	LAUNCHER=(env JOURNAL_STREAM=1:1)
+	start_server --workers 1
+	every_line_is "^$STAMP "
+}
+
+@test "connections are told at debug level" {
+	start_server --workers 1 --log-level debug
+	stream --connections 1 --bytes 12345
+	wait_until log_has 'debug worker 0: connection 127\.0\.0\.1:[0-9]+ closed: end of stream, 12345 bytes in, 12345 bytes out, [0-9]+ ms$'
+	log_has 'debug worker 0: connection 127\.0\.0\.1:[0-9]+ opened$'
+	stream --connections 20 --bytes 100K --reset-at-random
+	wait_until log_has 'closed: reset by client, '
+}
+
+@test "connections are not told at info level" {
+	start_server --workers 1
+	local lines
+	lines=$(wc -l <"$LOG")
+	stream --connections 100 --bytes 1000
+	stream --connections 100 --bytes 1000 --reset-at-random
+	[ "$(wc -l <"$LOG")" -eq "$lines" ]
+}
+
+@test "--log-level error is silent while all is well" {
+	local port
+	port=$(free_port)
+	launch --listen "127.0.0.1:$port" --workers 1 --log-level error
+	HOST=127.0.0.1 PORT=$port
+	wait_until not refuses "$port"
+	stream --connections 20 --bytes 1000
+	reload_silently
+	kill -KILL "$(worker_pid 0)"
+	stream --connections 20 --bytes 1000
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	[ ! -s "$LOG" ]
+}
+
+# reload_silently: by what it does, since nothing is logged.
+reload_silently() {
+	local pid
+	pid=$(worker_pid 0)
+	kill -HUP "$MASTER"
+	wait_until not is_alive "$pid"
+	wait_until has_workers 1
+}
+
+@test "--log-level warning tells of a killed worker, not of the start" {
+	local port
+	port=$(free_port)
+	launch --listen "127.0.0.1:$port" --workers 1 --log-level warning
+	wait_until not refuses "$port"
+	kill -KILL "$(worker_pid 0)"
+	wait_until log_has 'warning master: worker 0 .* was killed'
+	every_line_is ' warning '
+}
+
+@test "no byte from a client comes into the log" {
+	start_server --workers 1 --log-level debug
+	printf 'SECRET\033[31m\001\377\n<3>forged line\n' |
+		nc -N "$HOST" "$PORT" >/dev/null
+	wait_until log_has 'closed: end of stream'
+	not log_has 'SECRET|forged'
+	not env LC_ALL=C grep -q '[^ -~]' "$LOG"
+}
+
+@test "USR1 tells what each slot is doing" {
+	start_server --workers 2
+	start_stream --connections 50 --bytes 1000 --hold
+	wait_until stream_says answered
+	local pid
+	pid=$(worker_pid 1)
+	kill -KILL "$(worker_pid 0)" || true
+	wait_until log_has 'worker 0 .* was killed'
+	wait_until has_workers 2
+	ask_status 2
+	log_has "info master: slot 1: worker $pid serving, [0-9]+ connections, [0-9]+ accepted, [0-9]+ bytes in, [0-9]+ bytes out, 0 restarts$"
+	log_has 'slot 0: worker [0-9]+ serving, 0 connections, .* 1 restarts?$'
+}
+
+@test "USR1 counts connections and bytes" {
+	start_server --workers 1
+	start_stream --connections 5 --bytes 1000 --hold
+	wait_until stream_says answered
+	stream --connections 7 --bytes 2000
+	ask_status 1
+	log_has 'slot 0: worker [0-9]+ serving, 5 connections, 12 accepted, 19000 bytes in, 19000 bytes out, 0 restarts$'
+	end_stream
+}

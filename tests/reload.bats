@@ -1,0 +1,312 @@
+#!/usr/bin/env bats
+# SIGHUP: new workers with the new configuration, or everything as it was.
+
+load helper
+
+# configure LINE...: writes the configuration file anew.
+configure() {
+	printf '%s\n' "$@" >conf
+}
+
+# has_new_workers N OLD_PIDS: N workers, none of them an old one.
+has_new_workers() {
+	local pid
+	has_workers "$1" || return
+	for pid in $2; do
+		if is_alive "$pid"; then
+			return 1
+		fi
+	done
+}
+
+@test "HUP without a change replaces the workers" {
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local old port
+	old=$(worker_pids)
+	port=$PORT
+	reload
+	log_has "reloaded: 2 workers on 127.0.0.1:$port"
+	wait_until has_new_workers 2 "$old"
+	stream --connections 50
+}
+
+@test "HUP without a configuration file" {
+	start_server --workers 2
+	local old
+	old=$(worker_pids)
+	reload
+	wait_until has_new_workers 2 "$old"
+	stream --connections 50
+}
+
+@test "more and fewer workers" {
+	configure 'listen = 127.0.0.1:0' 'workers = 1'
+	start_server --config conf
+	configure 'listen = 127.0.0.1:0' 'workers = 4'
+	reload
+	log_has 'reloaded: 4 workers'
+	wait_until has_workers 4
+	stream --connections 200 --bytes 10K
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	reload
+	wait_until has_workers 2
+	stream --connections 200 --bytes 10K
+}
+
+@test "other timeouts and limits" {
+	configure 'listen = 127.0.0.1:0' 'workers = 1'
+	start_server --config conf
+	configure 'listen = 127.0.0.1:0' 'workers = 1' 'idle-timeout = 1s' \
+		'max-connections = 3' 'log-level = debug'
+	reload
+	start_stream --connections 5 --bytes 100 --hold --allow-cut
+	wait_until stream_says connected
+	ask_status 1
+	log_has 'slot 0: .* serving, 3 connections'
+	await_stream
+	[ "$(summary closed)" -eq 5 ]
+	log_has 'debug .* closed: idle timeout'
+}
+
+@test "added and removed addresses" {
+	local port new
+	port=$(free_port)
+	new=$(free_port)
+	configure "listen = 127.0.0.1:$port" 'workers = 2'
+	start_server --config conf
+	refuses "$new" 127.0.0.2
+	configure "listen = 127.0.0.1:$port" "listen = 127.0.0.2:$new" \
+		'workers = 2'
+	reload
+	log_has "reloaded: 2 workers on 127.0.0.1:$port, 127.0.0.2:$new"
+	stream --connections 20
+	HOST=127.0.0.2 PORT=$new stream --connections 20
+
+	configure "listen = 127.0.0.2:$new" 'workers = 2'
+	reload
+	wait_until refuses "$port"
+	HOST=127.0.0.2 PORT=$new stream --connections 20
+}
+
+@test "the command line wins over the file, after a reload too" {
+	configure 'listen = 127.0.0.9:1' 'workers = 5'
+	start_server --config conf --listen 127.0.0.1:0 --workers 2
+	has_workers 2
+	configure 'listen = 127.0.0.9:1' 'workers = 6' 'idle-timeout = 1s'
+	reload
+	log_has 'reloaded: 2 workers on 127.0.0.1:'
+	start_stream --connections 2 --bytes 10 --hold --allow-cut
+	await_stream
+	[ "$(summary closed)" -eq 2 ]
+}
+
+@test "an invalid file changes nothing, and every error is told" {
+	expect_error 'conf:'
+	expect_error 'reload failed'
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local old
+	old=$(worker_pids)
+	configure 'listen = 127.0.0.1:0' 'workers = 0' 'colour = red'
+	reload
+	log_has 'reload failed: .*; nothing has changed'
+	log_has 'conf:2: workers: invalid value "0": expected'
+	log_has 'conf:3: colour: unknown key'
+	[ "$(worker_pids)" = "$old" ]
+	stream --connections 50
+
+	configure 'listen = 127.0.0.1:0' 'workers = 1'
+	reload
+	wait_until has_new_workers 1 "$old"
+}
+
+@test "a missing file changes nothing" {
+	expect_error 'conf'
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local old
+	old=$(worker_pids)
+	rm conf
+	reload
+	log_has 'reload failed: .*; nothing has changed'
+	[ "$(worker_pids)" = "$old" ]
+	stream --connections 50
+}
+
+@test "a new address that is in use changes nothing" {
+	expect_error 'reload failed|cannot listen'
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local old busy port=$PORT
+	busy=$(free_port)
+	old=$(worker_pids)
+	start_client nc -lk 127.0.0.1 "$busy"
+	wait_until not refuses "$busy"
+	configure 'listen = 127.0.0.1:0' "listen = 127.0.0.1:$busy" 'workers = 4'
+	reload
+	log_has 'reload failed: .*in use.*; nothing has changed'
+	wait_until has_workers 2
+	[ "$(worker_pids)" = "$old" ]
+	PORT=$port stream --connections 50
+}
+
+# under_load CONFIGURATION...: reloads it many times while connections are
+# opened and closed at full rate and others go on for long.
+under_load() {
+	start_stream --connections 50 --bytes 100G --interval 5 --message 1-3000
+	start_stream --connections 20 --rounds 0 --bytes 200
+	wait_until stream_says answered 0
+	configure "$@"
+	local i
+	for i in 1 2 3 4 5; do
+		reload
+	done
+	stream --connections 20 --rounds 2000 --bytes 200
+	end_stream 1
+	[ "$(summary connections)" -gt 500 ]
+	end_stream 0
+	[ "$(summary connections)" -eq 50 ]
+}
+
+@test "HUP under load: 0 refused, 0 reset, streams go on" {
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	under_load 'listen = 127.0.0.1:0' 'workers = 2'
+	[ "$(log_count ' reloaded: ')" -eq 5 ]
+	wait_until has_workers 2
+}
+
+@test "HUP under load with an invalid configuration: nobody notices" {
+	expect_error 'conf:|reload failed'
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local old
+	old=$(worker_pids)
+	under_load 'listen = 127.0.0.1:0' 'workers = none'
+	[ "$(log_count 'reload failed: ')" -eq 5 ]
+	[ "$(worker_pids)" = "$old" ]
+}
+
+@test "HUP under load with more workers, then fewer: 0 refused, 0 reset" {
+	configure 'listen = 127.0.0.1:0' 'workers = 4'
+	start_server --config conf
+	start_stream --connections 40 --bytes 100G --interval 5 --message 1-3000
+	start_stream --connections 20 --rounds 0 --bytes 200
+	wait_until stream_says answered 0
+	local workers
+	for workers in 1 4 2 3 1; do
+		configure 'listen = 127.0.0.1:0' "workers = $workers"
+		reload
+		log_has "reloaded: $workers workers"
+	done
+	stream --connections 20 --rounds 2000 --bytes 200
+	end_stream 1
+	end_stream 0
+	[ "$(summary connections)" -eq 40 ]
+	wait_until has_workers 1
+	stream --connections 50
+}
+
+@test "what waits in the queue of a worker that goes is served" {
+	configure 'listen = 127.0.0.1:0' 'workers = 3'
+	start_server --config conf
+	local pid
+	for pid in $(worker_pids); do
+		stop_process "$pid"
+	done
+	start_stream --connections 100 --bytes 1000
+	wait_until stream_says connected
+	configure 'listen = 127.0.0.1:0' 'workers = 1'
+	reload
+	for pid in $(worker_pids); do
+		kill -CONT "$pid"
+	done
+	await_stream
+	[ "$(summary connections)" -eq 100 ]
+	wait_until has_workers 1
+}
+
+@test "old workers serve their connections until these end" {
+	start_server --workers 2
+	local old
+	old=$(worker_pids)
+	start_stream --connections 20 --bytes 1000 --hold
+	wait_until stream_says answered
+	reload
+	reload
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+	wait_until has_new_workers 2 "$old"
+}
+
+@test "--drain-timeout bounds how long an old worker lives" {
+	start_server --workers 1 --drain-timeout 1s
+	local old
+	old=$(worker_pids)
+	start_stream --connections 3 --bytes 1000 --hold --allow-cut
+	wait_until stream_says answered
+	reload
+	await_stream
+	[ $(($(summary closed) + $(summary reset))) -eq 3 ]
+	wait_until has_new_workers 1 "$old"
+}
+
+@test "many HUPs at once" {
+	start_server --workers 2
+	start_stream --connections 10 --rounds 0 --bytes 100
+	local i
+	for i in {1..50}; do
+		kill -HUP "$MASTER"
+	done
+	wait_until log_has ' reloaded: '
+	reload
+	wait_until has_workers 2
+	end_stream
+	stream --connections 50
+}
+
+@test "a worker killed around a reload" {
+	start_server --workers 3
+	start_stream --connections 10 --rounds 0 --bytes 100 --allow-cut
+	local i pid
+	for i in 1 2 3; do
+		pid=$(worker_pid 1)
+		kill -KILL "$pid"
+		kill -HUP "$MASTER"
+		wait_until log_has_times "$i" ' reloaded: '
+		wait_until was_replaced 1 "$pid"
+	done
+	end_stream
+	[ "$(summary refused)" -eq 0 ]
+	wait_until has_workers 3
+	stream --connections 50
+}
+
+# The new worker dies before it is ready, or just after: either the reload
+# fails and nothing has changed, or it has succeeded and a restart follows.
+@test "a new worker killed during a reload" {
+	expect_error 'reload failed: new worker [0-9]+ was killed by SIGKILL'
+	start_server --workers 16
+	local i old
+	for i in 1 2 3 4 5; do
+		old=$(worker_pids)
+		kill -HUP "$MASTER"
+		wait_until kill_new_worker "$old"
+		wait_until log_has_times "$i" ' reloaded: | reload failed: '
+		wait_until has_workers 16
+		stream --connections 100
+	done
+}
+
+# kill_new_worker OLD: kills one that is not of these.
+kill_new_worker() {
+	local pid
+	for pid in $(children "$MASTER"); do
+		if [[ $'\n'$1$'\n' != *$'\n'$pid$'\n'* ]]; then
+			kill -KILL "$pid"
+			return
+		fi
+	done
+	return 1
+}

@@ -1,0 +1,270 @@
+#!/usr/bin/env bats
+# Workers that die are replaced, and what waited in their queues is served.
+
+load helper
+
+# kill_worker N SIGNAL: and waits until it has a successor.
+kill_worker() {
+	local pid
+	pid=$(worker_pid "$1")
+	kill "-$2" "$pid"
+	wait_until was_replaced "$1" "$pid"
+}
+
+@test "a killed worker is restarted at once, and the log says how it died" {
+	start_server --workers 2
+	local pid
+	pid=$(worker_pid 1)
+	kill_worker 1 KILL
+	log_has "warning master: worker 1 \(pid $pid\) was killed by SIGKILL; restarting at once"
+	wait_until has_workers 2
+	stream --connections 50
+}
+
+@test "the log tells which signal it was" {
+	start_server --workers 1
+	kill_worker 0 ABRT
+	wait_until log_has 'worker 0 \(pid [0-9]+\) was killed by SIGABRT( \(core dumped\))?; restarting'
+}
+
+@test "a single death of each worker means no back-off" {
+	start_server --workers 3
+	local n
+	for n in 0 1 2; do
+		kill_worker "$n" KILL
+	done
+	[ "$(log_count 'restarting at once')" -eq 3 ]
+	not log_has 'restarting in'
+}
+
+@test "a worker that dies again and again is restarted ever later" {
+	start_server --workers 2
+	local n
+	for n in 1 2 3 4 5; do
+		kill_worker 1 KILL
+	done
+	wait_until log_has 'worker 1 .* restarting in 800 ms'
+	run -0 grep -Eo 'restarting .*' "$LOG"
+	[ "${lines[0]}" = "restarting at once" ]
+	[ "${lines[1]}" = "restarting in 100 ms" ]
+	[ "${lines[2]}" = "restarting in 200 ms" ]
+	[ "${lines[3]}" = "restarting in 400 ms" ]
+	[ "${lines[4]}" = "restarting in 800 ms" ]
+	kill_worker 0 KILL
+	[ "$(log_count 'worker 0 .* restarting at once')" -eq 1 ]
+}
+
+@test "a worker that lived for a while is forgiven" {
+	start_server --workers 1
+	kill_worker 0 KILL
+	kill_worker 0 KILL
+	log_has 'restarting in 100 ms'
+	local pid
+	pid=$(worker_pid 0)
+	holds_for 6 is_alive "$pid"
+	kill_worker 0 KILL
+	[ "$(log_count 'restarting at once')" -eq 2 ]
+}
+
+@test "while a worker waits for its restart, its queue waits too" {
+	start_server --workers 1
+	kill_worker 0 KILL
+	kill_worker 0 KILL
+	kill_worker 0 KILL
+	kill -KILL "$(worker_pid 0)"
+	wait_until log_has 'restarting in 400 ms'
+	stream --connections 100 --bytes 1000
+	[ "$(summary connections)" -eq 100 ]
+}
+
+@test "while a worker waits for its restart, others serve what is new" {
+	start_server --workers 2
+	local n
+	for n in 1 2 3 4 5; do
+		kill_worker 1 KILL
+	done
+	kill -KILL "$(worker_pid 1)"
+	wait_until log_has 'restarting in 1600 ms'
+	ask_status 1
+	stream --connections 10 --rounds 100 --bytes 100
+	not worker_pid 1
+	wait_until worker_pid 1
+}
+
+@test "kill -9 of each worker: nobody in its queue is refused or reset" {
+	start_server --workers 3
+	local n pid
+	for n in 0 1 2; do
+		pid=$(worker_pid "$n")
+		stop_process "$pid"
+		start_stream --connections 300 --bytes 1000 --hold
+		wait_until stream_says connected
+		not stream_says answered
+		kill -KILL "$pid"
+		wait_until stream_says answered
+		wait_until was_replaced "$n" "$pid"
+		end_stream
+		[ "$(summary connections)" -eq 300 ]
+	done
+	[ "$(log_count 'was killed by SIGKILL; restarting at once')" -eq 3 ]
+}
+
+@test "kill -9 of all workers at once, with full queues" {
+	start_server --workers 2
+	local pids pid
+	pids=$(worker_pids)
+	for pid in $pids; do
+		stop_process "$pid"
+	done
+	start_stream --connections 300 --bytes 1000 --half-close
+	wait_until stream_says connected
+	# shellcheck disable=SC2086 # one word for each pid
+	kill -KILL $pids
+	await_stream
+	[ "$(summary connections)" -eq 300 ]
+	wait_until has_workers 2
+}
+
+# Connections that a worker had accepted may die with it, others not: more
+# than were open at the kills must not be cut, and none refused.
+@test "kill -9 of each worker under load of new connections: 0 refused" {
+	start_server --workers 2
+	start_stream --connections 20 --rounds 0 --bytes 200 --allow-cut
+	local n
+	for n in 0 1 0 1 0 1; do
+		wait_until has_served_more
+		kill_worker "$n" KILL
+	done
+	wait_until has_served_more
+	end_stream
+	[ "$(summary refused)" -eq 0 ]
+	[ "$(summary wrong)" -eq 0 ]
+	[ "$(summary connections)" -gt 1000 ]
+	[ $(($(summary reset) + $(summary closed))) -le $((6 * 20)) ]
+}
+
+# has_served_more: the workers have used some more processor time for it.
+has_served_more() {
+	local pid now=0
+	for pid in $(worker_pids); do
+		now=$((now + $(cpu_ticks "$pid")))
+	done
+	if ((now > ${served:-0} + 3 || now < ${served:-0})); then
+		served=$now
+		return 0
+	fi
+	return 1
+}
+
+@test "connections of the other workers do not notice" {
+	start_server --workers 2
+	local pid
+	pid=$(worker_pid 0)
+	start_stream --connections 100 --bytes 100G --interval 5 \
+		--message 1-1000 --allow-cut
+	wait_until stream_says answered
+	ask_status 2
+	local others
+	others=$(grep ' slot 1: ' "$LOG" | sed 's/.* serving, \([0-9]*\) .*/\1/')
+	kill_worker 0 KILL
+	end_stream
+	[ "$(summary connections)" -ge "$others" ]
+	[ "$(summary connections)" -lt 100 ]
+	[ "$(summary wrong)" -eq 0 ]
+}
+
+@test "no zombies stay" {
+	start_server --workers 3
+	local n
+	for n in 0 1 2 0 1 2; do
+		kill_worker "$n" KILL
+	done
+	wait_until not has_zombies "$MASTER"
+	[ "$(children "$MASTER" | wc -l)" -eq 3 ]
+}
+
+@test "the master killed: no worker stays behind" {
+	start_server --workers 3
+	start_stream --connections 20 --bytes 100 --hold --allow-cut
+	wait_until stream_says answered
+	kill -KILL "$MASTER"
+	wait_until group_is_gone "$MASTER"
+	wait_until refuses "$PORT"
+	await_stream
+}
+
+@test "the master killed while its workers wait or stand still" {
+	start_server --workers 2
+	local first second
+	first=$(worker_pid 0)
+	second=$(worker_pid 1)
+	stop_process "$second"
+	kill -KILL "$MASTER"
+	wait_until not is_alive "$first"
+	kill -CONT "$second" || true
+	wait_until group_is_gone "$MASTER"
+}
+
+@test "Ctrl-C reaches the whole group: only the master acts on it" {
+	start_server --workers 2
+	kill -INT -- "-$MASTER"
+	server_ends_with 0
+	log_has 'stopping: INT'
+	log_has ' stopped$'
+	not log_has 'was killed|exited with'
+}
+
+@test "a closing terminal reaches the whole group: it is one reload" {
+	start_server --workers 2
+	kill -HUP -- "-$MASTER"
+	wait_until log_has ' reloaded: '
+	not log_has 'was killed|exited with'
+	has_workers 2
+	stream --connections 20
+}
+
+@test "workers leave the master's signals to the master" {
+	start_server --workers 1
+	local pid signal
+	pid=$(worker_pid 0)
+	for signal in HUP INT QUIT TERM USR1 TTIN TTOU PIPE; do
+		kill "-$signal" "$pid"
+	done
+	stream --connections 10
+	[ "$(worker_pid 0)" = "$pid" ]
+	not log_has 'was killed|exited with|stopping|reloading'
+}
+
+@test "as PID 1 of a container it reaps orphans that are not its own" {
+	unshare --pid --fork true 2>/dev/null ||
+		skip_or_fail "no right to make a pid namespace"
+	LAUNCHER=(unshare --pid --fork --kill-child)
+	start_server --workers 2
+	local init orphan outside=$MASTER
+	init=$(children "$MASTER")
+	MASTER=$init
+	wait_until has_children "$init" 2
+	mkfifo gate
+	exec 5<>gate
+	# The inner shell is left behind by the outer one, and waits.
+	nsenter --target "$init" --pid sh -c 'sh -c "read _" <gate &'
+	wait_until has_children "$init" 3
+	orphan=$(comm -13 <(sorted_workers) <(children "$init" | sort))
+	[ -n "$orphan" ]
+	echo "end" >&5
+	exec 5>&-
+	wait_until not test -e "/proc/$orphan"
+	has_workers 2
+	not log_has 'was killed|exited with'
+	stream --connections 10
+	kill -TERM "$init"
+	wait_until not is_alive "$outside"
+}
+
+has_children() {
+	(($(children "$1" | wc -l) == $2))
+}
+
+sorted_workers() {
+	{ worker_pid 0 && worker_pid 1; } | sort
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env bats
+# Clients that are silent or do not read are let go, others are not.
+
+load helper
+
+@test "--idle-timeout closes silent connections, and only them" {
+	start_server --workers 2 --idle-timeout 1500ms --log-level debug
+	start_stream --connections 20 --bytes 100G --interval 200 --message 1-100
+	start_stream --connections 20 --bytes 100 --hold --allow-cut
+	local begin
+	begin=$(now_ms)
+	await_stream 1
+	[ "$(summary closed)" -eq 20 ]
+	[ "$(summary lost)" -eq 0 ]
+	(($(now_ms) - begin >= 1300))
+	wait_until log_has_times 20 'closed: idle timeout'
+	end_stream 0
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "--idle-timeout closes a client that never says a word" {
+	start_server --workers 1 --idle-timeout 1s
+	start_stream --connections 5 --bytes 0 --hold --allow-cut
+	await_stream
+	[ "$(summary closed)" -eq 5 ]
+}
+
+@test "without --idle-timeout silent connections stay" {
+	start_server --workers 1
+	start_stream --connections 5 --bytes 100 --hold
+	wait_until stream_says answered
+	holds_for 3 not stream_is_over
+	end_stream
+	[ "$(summary connections)" -eq 5 ]
+}
+
+@test "--write-timeout lets go of a client that does not read" {
+	start_server --workers 1 --write-timeout 1s --log-level debug
+	start_stream --connections 20 --bytes 100G --interval 100 --message 1-100
+	start_stream --connections 5 --bytes 100G --never-read --allow-cut
+	await_stream 1
+	[ $(($(summary reset) + $(summary closed))) -eq 5 ]
+	wait_until log_has_times 5 'closed: write timeout'
+	end_stream 0
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "--write-timeout is no limit for a client that reads slowly" {
+	start_server --workers 1 --write-timeout 1s
+	local size=$((20 << 20))
+	head -c "$size" /dev/zero | nc -N "$HOST" "$PORT" | read_slowly >received
+	[ "$(awk '{ sum += $1 } END { print sum }' received)" -eq "$size" ]
+}
+
+read_slowly() {
+	local got
+	while got=$(head -c 100000 | wc -c) && ((got > 0)); do
+		echo "$got"
+		sleep "$POLL"
+	done
+}
+
+@test "--write-timeout does not touch connections that owe nothing" {
+	start_server --workers 1 --write-timeout 1s
+	start_stream --connections 5 --bytes 100 --hold
+	wait_until stream_says answered
+	holds_for 3 not stream_is_over
+	end_stream
+	[ "$(summary connections)" -eq 5 ]
+}
