@@ -28,7 +28,7 @@ endif
 ALL_CPPFLAGS = -D_GNU_SOURCE -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
 
-SOURCES = server.c master.c worker.c $(wildcard lib/*.c)
+SOURCES = server.c master.c worker.c $(wildcard lib/*.c services/*.c)
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 
 all: $(PROGRAM)
@@ -86,7 +86,16 @@ JOBS = $(shell echo $$((2 * $$(nproc))))
 TEST_PROGRAMS = $(patsubst tests/%.c,build/tests/%,\
 	$(wildcard tests/*.c tests/unit/*.c))
 
-test: $(PROGRAM) $(TEST_PROGRAMS)
+# The server with a service that breaks on demand.
+CRASH_OBJECTS = $(OBJECTS:$(BUILD)/services/echo.o=$(BUILD)/tests/services/crash.o)
+
+build/tests/preforkd-crash: $(CRASH_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CRASH_OBJECTS)
+
+-include $(BUILD)/tests/services/crash.d
+
+test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		bats --jobs $(JOBS) $(TESTS)
 
@@ -99,12 +108,55 @@ build/tests/unit/restart: lib/restart.c
 build/tests/unit/steering: lib/steering.c
 build/tests/unit/connection: lib/connection.c
 build/tests/unit/address: lib/address.c
+build/tests/unit/verdict: lib/verdict.c
+build/tests/unit/ledger: lib/ledger.c
+
+# ---- chaos -----------------------------------------------------------------
+
+# Twenty seconds that show it; CHAOS=--help tells what else it can do.
+chaos: $(PROGRAM) build/tests/chaos build/tests/stream
+	build/tests/chaos --server $(PROGRAM) $(CHAOS)
+
+# The take-over tests at their full length, a minute each.
+test-long: $(PROGRAM) $(TEST_PROGRAMS)
+	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build SECONDS_EACH=60 \
+		TAKEOVERS=10000 BATS_TEST_TIMEOUT=900 bats tests/takeover.bats
+
+# ---- every instruction -------------------------------------------------------
+
+# All of what tests/every_instruction.bats takes samples of: some ten minutes.
+test-every-instruction: $(PROGRAM) build/tests/every_instruction
+	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
+
+# It reads slot memory.
+build/tests/every_instruction: lib/slot.h lib/connection.h lib/store.h
+
+# ---- measurements ----------------------------------------------------------
+
+# make bench-takeover AGAINST=/some/other/preforkd compares with that, too.
+bench-takeover: $(PROGRAM) build/bench/load build/bench/preforkd-unshared
+	PREFORKD=$(CURDIR)/$(PROGRAM) bench/takeover $(AGAINST)
+
+bench: bench-takeover
+
+build/bench/load: bench/load.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ bench/load.c
+
+# The same objects; only the clone is another.
+build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=syscall -o $@ \
+		$(OBJECTS) $(BUILD)/bench/unshared.o
 
 # ---- checks ----------------------------------------------------------------
 
-C_FILES = $(wildcard *.c *.h lib/*.[ch] tests/*.[ch] tests/unit/*.[ch])
-CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c)
-SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box)
+C_FILES = $(wildcard *.c *.h lib/*.[ch] services/*.[ch] tests/*.[ch] \
+	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch])
+CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
+	bench/*.c)
+SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
+	bench/takeover
 
 check:
 	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
@@ -124,4 +176,5 @@ check:
 clean:
 	rm -rf build preforkd
 
-.PHONY: all run install uninstall test check clean
+.PHONY: all run install uninstall test chaos test-long \
+	test-every-instruction bench bench-takeover check clean

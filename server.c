@@ -34,6 +34,7 @@ static const char help[] =
     "      --idle-timeout TIME    close a connection that says nothing (0)\n"
     "      --write-timeout TIME   close a connection that does not read (1m)\n"
     "      --drain-timeout TIME   end at the latest so long after TERM (30s)\n"
+    "      --hang-timeout TIME    abort a worker that hangs for so long (30s)\n"
     "Configuration and log\n"
     "  -c, --config FILE          `key = value` lines, the keys as above "
     "without\n"
@@ -42,10 +43,9 @@ static const char help[] =
     "      --log-level LEVEL      error, warning, info or debug (info)\n"
     "  -h, --help                 print this, exit\n"
     "  -V, --version              print the version, exit\n"
-    "Signals to the master\n"
     "  HUP reload; TERM, INT stop; QUIT drain; USR1 log the state of each "
     "slot;\n"
-    "  TTIN, TTOU one worker more, less. All of it: man preforkd\n";
+    "  slot; TTIN, TTOU one worker more, less. All of it: man preforkd\n";
 
 /* What the command line asks for. */
 struct command {

@@ -1,12 +1,13 @@
 /*
- * A worker: one epoll instance, one listener for each endpoint, and the
- * connections it has accepted. A byte enters in `echo`, waits (only where its
- * client does not read) in the connection's place, and leaves in `echo` or
- * `flush`.
+ * A slot's two processes. The worker has one epoll instance and the slot's
+ * listeners and connections; the standby waits until the worker is dead.
  *
- * All that is known of a connection lies in slot memory, so that it can outlive
- * this process; lib/slot.h and lib/connection.h say why it has the shape it
- * has. `struct worker` holds only what a successor finds out anew.
+ * A byte enters in lib/exchange.c (`exchange`), waits, only where its client
+ * does not read, in the connection's place (lib/connection.c), and leaves in
+ * `finish_write` or `flush`. A connection enters in lib/intake.c.
+ *
+ * All that is known of a connection lies in slot memory (lib/slot.h). `struct
+ * worker` holds what a successor has from its own beginning, or is told anew.
  */
 #include "worker.h"
 
@@ -14,381 +15,74 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/exchange.h"
+#include "lib/intake.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/standby.h"
+#include "lib/title.h"
 
-enum {
-	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
-	PAUSE_MS = 100,	      /* without accepting, when resources lack */
-	PAUSE_LOG_MS = 60000, /* at most one line about it in this time */
-	SWEEP_MS = 1000,
+enum { SWEEP_MS = 1000 };
+
+enum role {
+	STANDBY,
+	WORKER,
+	OVER, /* the process is to end */
 };
-
-/* Edge-triggered, registered once. EPOLLPRI reports an urgent byte, at which a
- * recv stops short although there is more. */
-static const uint32_t CONNECTION_EVENTS =
-    EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
 
 enum mode {
 	SERVING,
 	DRAINING, /* until the clients have gone */
 	STOPPING, /* until what has come is answered */
-};
-
-struct listener {
-	int fd;		 /* -1: none */
-	uint64_t serial; /* of its endpoint */
-	bool closing;	 /* is closed when its queue is empty */
+	HANDING,  /* until another slot has every connection */
 };
 
 struct worker {
-	const struct config *config;
-	struct slot_memory *memory;
-	int control;
-	int epoll;
+	struct loop loop;
+	struct config config; /* this process's; a candidate has the next */
+	struct intake intake;
+	unsigned slot;
+	unsigned side; /* which of loop.standby is the standby's */
+	pid_t master;
+	pid_t standby;
+	enum verdict verdict; /* on what a predecessor left */
 	enum mode mode;
-	struct listener listeners[CONTROL_ENDPOINTS];
-	bool accepting;	    /* CONTROL_SERVE has come */
-	bool armed;	    /* the listeners' events are on */
-	uint64_t now_ms;    /* taken once after each epoll_wait */
-	uint64_t resume_ms; /* accept again then; 0: not paused */
-	uint64_t pause_logged_ms;
+	bool clone_wanted;
 	uint64_t sweep_ms;    /* the next sweep; 0: none is due */
 	uint64_t deadline_ms; /* of draining or stopping; 0: none */
 	bool ended;
+	int status; /* the exit status */
 };
 
-/* What an event belongs to: an fd, and the generation of its connection, which
- * is odd; 0 for what is no connection. An event of a connection that was closed
- * (and whose fd may be another's by now) carries an old generation. */
-static uint64_t
-event_tag(int fd, uint32_t generation)
-{
-	return (uint64_t)generation << 32 | (uint32_t)fd;
-}
-
-static int
-watch(struct worker *w, int operation, int fd, uint32_t events,
-    uint32_t generation)
-{
-	struct epoll_event event = { .events = events };
-
-	event.data.u64 = event_tag(fd, generation);
-	return epoll_ctl(w->epoll, operation, fd, &event);
-}
-
-/* ---- accepting ---------------------------------------------------------- */
-
-static bool
-has_room(const struct worker *w)
-{
-	return slot_open_connections(w->memory) < w->config->max_connections;
-}
-
-/* Listeners are level-triggered: while they are armed the kernel repeats that
- * connections wait, while they are not the queue just holds them. */
-static void
-arm_listeners(struct worker *w)
-{
-	bool arm = w->accepting && has_room(w) && w->resume_ms == 0;
-
-	if (arm == w->armed)
-		return;
-	w->armed = arm;
-	for (size_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		/* Cannot fail: it is registered, and nothing is allocated. */
-		if (w->listeners[i].fd >= 0)
-			watch(w, EPOLL_CTL_MOD, w->listeners[i].fd,
-			    arm ? EPOLLIN : 0, 0);
-}
-
-/* Without descriptors or memory the connections stay in the queue for a
- * moment; a listener left armed would wake us without end. */
-static void
-pause_accepting(struct worker *w)
-{
-	w->resume_ms = w->now_ms + PAUSE_MS;
-	if (w->pause_logged_ms != 0 &&
-	    w->now_ms - w->pause_logged_ms < PAUSE_LOG_MS)
-		return;
-	w->pause_logged_ms = w->now_ms;
-	log_warning("accepting paused: %s", strerror(errno));
-}
+/* ---- speaking to the master --------------------------------------------- */
 
 static void
-log_opened(const struct connection *c)
+tell(struct worker *w, int control, struct control_message *message, int fd)
 {
-	if (log_wants(LOG_DEBUG))
-		log_debug("connection %s opened",
-		    address_format_peer(&c->peer_ip, c->peer_port).text);
-}
-
-static void
-log_closed(
-    const struct connection *c, uint64_t now_ms, enum close_reason reason)
-{
-	if (log_wants(LOG_DEBUG))
-		log_debug("connection %s closed: %s, %" PRIu64
-			  " bytes in, %" PRIu64 " bytes out, %" PRIu64 " ms",
-		    address_format_peer(&c->peer_ip, c->peer_port).text,
-		    close_reason_texts[reason], c->received, c->sent,
-		    now_ms - c->opened_ms);
-}
-
-static void
-close_connection(struct worker *w, int fd, enum close_reason reason)
-{
-	struct connection *c = &w->memory->connections[fd];
-
-	log_closed(c, w->now_ms, reason);
-	if (c->place_used)
-		slot_release_place(w->memory, fd);
-	close(fd); /* leaves the epoll instance with it: epoll(7) */
-	connection_close(c);
-	w->memory->counters.closed++;
-}
-
-static void
-open_connection(struct worker *w, int fd, const struct sockaddr_storage *peer)
-{
-	struct connection *c = &w->memory->connections[fd];
-	struct in6_addr ip;
-	in_port_t port;
-
-	address_peer(peer, &ip, &port);
-	connection_open(c, &ip, port, w->now_ms);
-	w->memory->counters.accepted++;
-	if ((unsigned)fd >= w->memory->fds_used)
-		w->memory->fds_used = (unsigned)fd + 1;
-	if (w->config->idle_timeout_ms > 0)
-		w->memory->sweep_wanted = true;
-	log_opened(c);
-	if (watch(w, EPOLL_CTL_ADD, fd, CONNECTION_EVENTS, c->generation) < 0) {
-		pause_accepting(w); /* ENOMEM, ENOSPC */
-		close_connection(w, fd, CLOSE_NO_MEMORY);
-	}
-}
-
-/* The errors of a connection that died in the queue or of the network it came
- * by (accept(2), ERRORS); the next in the queue is not concerned. */
-static bool
-concerns_one_connection(int error)
-{
-	switch (error) {
-	case ECONNABORTED:
-	case EINTR:
-	case EPROTO:
-	case EPERM:
-	case ENETDOWN:
-	case ENOPROTOOPT:
-	case EHOSTDOWN:
-	case ENONET:
-	case EHOSTUNREACH:
-	case EOPNOTSUPP:
-	case ENETUNREACH:
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* Takes one connection off the queue. Returns 0, or what kept it from that:
- * EAGAIN where the queue is empty. */
-static int
-accept_one(struct worker *w, int listener)
-{
-	struct sockaddr_storage peer;
-	socklen_t length = sizeof peer;
-	int fd = accept4(listener, (struct sockaddr *)&peer, &length,
-	    SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-	if (fd >= 0)
-		open_connection(w, fd, &peer);
-	else if (errno == EAGAIN)
-		return EAGAIN;
-	else if (!concerns_one_connection(errno))
-		pause_accepting(w);
-	return w->resume_ms != 0 ? EBUSY : 0;
-}
-
-static void
-give_up_listener(struct worker *w, uint32_t endpoint)
-{
-	/* The master holds a duplicate, so closing ours leaves it registered
-	 * with epoll: remove it first (epoll(7), "Questions and answers"). */
-	watch(w, EPOLL_CTL_DEL, w->listeners[endpoint].fd, 0, 0);
-	close(w->listeners[endpoint].fd);
-	w->listeners[endpoint].fd = -1;
-}
-
-static void
-tell_master(struct worker *w, enum control_type type, uint32_t endpoint, int fd)
-{
-	struct control_message message = { .type = type, .endpoint = endpoint };
-
-	message.serial = w->listeners[endpoint].serial;
+	message->pid = getpid();
 	/* Only a master that has gone does not take it: then so do we. */
-	if (control_send(w->control, &message, fd) < 0)
+	if (control_send(control, message, fd, NULL) < 0)
 		w->ended = true;
 }
 
 static void
-accept_batch(struct worker *w, uint32_t endpoint)
+tell_serial(struct worker *w, enum control_type type, uint64_t serial, int fd)
 {
-	struct listener *listener = &w->listeners[endpoint];
-	int error = 0;
+	struct control_message message = { .type = type, .serial = serial };
 
-	for (int i = 0; i < ACCEPT_BATCH && has_room(w) && error == 0; i++)
-		error = accept_one(w, listener->fd);
-	if (error == EAGAIN && listener->closing) {
-		give_up_listener(w, endpoint);
-		tell_master(w, CONTROL_CLOSED, endpoint, -1);
-	}
+	tell(w, w->loop.control, &message, fd);
 }
 
-/* Listeners that are to be closed once their queue is empty: looked at after
- * every batch, as an empty queue is no event. */
 static void
-empty_queues(struct worker *w)
+tell_value(struct worker *w, enum control_type type, uint64_t value)
 {
-	for (uint32_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (w->listeners[i].fd >= 0 && w->listeners[i].closing &&
-		    w->resume_ms == 0)
-			accept_batch(w, i);
-}
+	struct control_message message = { .type = type, .value = value };
 
-/* ---- a connection's turn ------------------------------------------------ */
-
-/* Counts N bytes that the kernel has accepted. */
-static void
-count_sent(struct worker *w, struct connection *c, size_t n)
-{
-	c->sent += n;
-	c->progress_ms = w->now_ms;
-	w->memory->counters.sent += n;
-}
-
-static ssize_t
-send_bytes(int fd, const unsigned char *bytes, size_t count)
-{
-	ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
-
-	return sent < 0 && errno == EAGAIN ? 0 : sent;
-}
-
-static enum close_reason
-reason_of(int error)
-{
-	return error == ECONNRESET || error == EPIPE ? CLOSE_RESET : CLOSE_LOST;
-}
-
-/* Sends what is pending. */
-static enum close_reason
-flush(struct worker *w, int fd)
-{
-	struct connection *c = &w->memory->connections[fd];
-	const unsigned char *bytes;
-	size_t count;
-	ssize_t sent;
-
-	while (connection_pending(c) > 0) {
-		bytes = connection_kept(c, slot_place(w->memory, fd), &count);
-		sent = send_bytes(fd, bytes, count);
-		if (sent < 0)
-			return reason_of(errno);
-		count_sent(w, c, (size_t)sent);
-		if ((size_t)sent < count)
-			return CLOSE_NOT; /* EPOLLOUT will tell */
-	}
-	return c->finished ? CLOSE_END_OF_STREAM : CLOSE_NOT;
-}
-
-/* The service (RFC 862): the answer to the COUNT bytes in the buffer is
- * themselves. What the client does not take is kept. */
-static enum close_reason
-answer(struct worker *w, int fd, size_t count)
-{
-	struct connection *c = &w->memory->connections[fd];
-	const unsigned char *bytes = w->memory->buffer;
-	size_t rest;
-	ssize_t sent;
-
-	c->committed += count;
-	sent = send_bytes(fd, bytes, count);
-	if (sent < 0)
-		return reason_of(errno);
-	count_sent(w, c, (size_t)sent);
-	rest = count - (size_t)sent;
-	if (rest > 0) {
-		w->memory->sweep_wanted = true;
-		connection_keep(
-		    c, slot_place(w->memory, fd), bytes + sent, rest);
-	}
-	return CLOSE_NOT;
-}
-
-/*
- * Reads and answers, a buffer at the most; LEFT says that there may be more. A
- * read that comes back short has emptied the socket (epoll(7)), unless it
- * stopped at an urgent byte (tcp(7)) or the client's FIN is behind it.
- */
-static enum close_reason
-echo(struct worker *w, int fd, uint32_t events, bool *left)
-{
-	struct connection *c = &w->memory->connections[fd];
-	bool beyond = events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR);
-	enum close_reason reason;
-	size_t turn = SLOT_BUFFER, asked;
-	ssize_t count;
-
-	do {
-		asked = turn;
-		count = recv(fd, w->memory->buffer, asked, 0);
-		if (count < 0)
-			return errno == EAGAIN ? CLOSE_NOT : reason_of(errno);
-		if (count == 0) {
-			c->finished = true;
-			return CLOSE_END_OF_STREAM;
-		}
-		c->received += (size_t)count;
-		w->memory->counters.received += (size_t)count;
-		reason = answer(w, fd, (size_t)count);
-		if (reason != CLOSE_NOT || connection_pending(c) > 0)
-			return reason;
-		if ((size_t)count < asked && !beyond)
-			return CLOSE_NOT;
-		turn -= (size_t)count;
-	} while (turn > 0);
-	*left = true;
-	return CLOSE_NOT;
-}
-
-/* One turn of a connection. Where it ends with bytes left, the connection is
- * armed anew, which reports it again: its edge has been used up. */
-static void
-serve(struct worker *w, int fd, uint32_t events)
-{
-	struct connection *c = &w->memory->connections[fd];
-	enum close_reason reason = flush(w, fd);
-	bool left = false;
-
-	if (reason == CLOSE_NOT && connection_pending(c) == 0) {
-		reason = echo(w, fd, events, &left);
-		if (reason == CLOSE_NOT && left)
-			/* Cannot fail: it is registered (epoll_ctl(2)). */
-			watch(w, EPOLL_CTL_MOD, fd, CONNECTION_EVENTS,
-			    c->generation);
-	}
-	if (reason == CLOSE_NOT && w->mode == STOPPING && !left &&
-	    connection_pending(c) == 0)
-		reason = CLOSE_STOPPING;
-	if (reason != CLOSE_NOT)
-		close_connection(w, fd, reason);
+	message.standby = w->standby;
+	tell(w, w->loop.control, &message, -1);
 }
 
 /* ---- time --------------------------------------------------------------- */
@@ -397,40 +91,43 @@ serve(struct worker *w, int fd, uint32_t events)
 static void
 sweep(struct worker *w)
 {
-	const struct config *config = w->config;
+	struct slot_memory *memory = w->loop.memory;
+	const struct config *config = &w->config;
 	bool wanted = false;
 
-	for (unsigned fd = 0; fd < w->memory->fds_used; fd++) {
-		struct connection *c = &w->memory->connections[fd];
+	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++) {
+		struct connection *c = &memory->connections[fd];
 		enum close_reason reason;
 
-		if (!connection_is_open(c))
+		if (!connection_is_open(c) || fd == memory->offered)
 			continue;
-		reason = connection_overdue(c, w->now_ms,
+		reason = connection_overdue(c, w->loop.now_ms,
 		    config->idle_timeout_ms, config->write_timeout_ms);
 		if (reason != CLOSE_NOT) {
-			close_connection(w, (int)fd, reason);
+			exchange_close(&w->loop, fd, reason);
 			continue;
 		}
-		if (connection_place_is_spare(c, w->now_ms, SWEEP_MS))
-			slot_release_place(w->memory, (int)fd);
+		if (connection_place_is_spare(c, w->loop.now_ms, SWEEP_MS))
+			slot_release_place(memory, fd);
 		wanted |= config->idle_timeout_ms > 0 || c->place_used;
 	}
-	w->memory->sweep_wanted = wanted;
+	store(memory->sweep_wanted, wanted);
 }
 
 static void
 close_all(struct worker *w, enum close_reason reason)
 {
-	for (unsigned fd = 0; fd < w->memory->fds_used; fd++)
-		if (connection_is_open(&w->memory->connections[fd]))
-			close_connection(w, (int)fd, reason);
+	struct slot_memory *memory = w->loop.memory;
+
+	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
+		if (connection_is_open(&memory->connections[fd]))
+			exchange_close(&w->loop, fd, reason);
 }
 
 static void
 end_draining(struct worker *w)
 {
-	uint64_t left = slot_open_connections(w->memory);
+	uint64_t left = slot_open_connections(w->loop.memory);
 
 	if (left > 0)
 		log_warning(
@@ -443,18 +140,18 @@ end_draining(struct worker *w)
 static void
 keep_time(struct worker *w)
 {
-	w->now_ms = clock_ms();
-	if (w->resume_ms != 0 && w->now_ms >= w->resume_ms)
-		w->resume_ms = 0;
-	if (!w->memory->sweep_wanted) {
+	uint64_t now_ms = clock_ms();
+
+	w->loop.now_ms = now_ms;
+	if (!w->loop.memory->sweep_wanted) {
 		w->sweep_ms = 0;
 	} else if (w->sweep_ms == 0) {
-		w->sweep_ms = w->now_ms + SWEEP_MS;
-	} else if (w->now_ms >= w->sweep_ms) {
-		w->sweep_ms = w->now_ms + SWEEP_MS;
+		w->sweep_ms = now_ms + SWEEP_MS;
+	} else if (now_ms >= w->sweep_ms) {
+		w->sweep_ms = now_ms + SWEEP_MS;
 		sweep(w);
 	}
-	if (w->deadline_ms != 0 && w->now_ms >= w->deadline_ms)
+	if (w->deadline_ms != 0 && now_ms >= w->deadline_ms)
 		end_draining(w);
 }
 
@@ -471,63 +168,171 @@ static int
 time_left(const struct worker *w)
 {
 	uint64_t due_ms =
-	    earlier(earlier(w->sweep_ms, w->resume_ms), w->deadline_ms);
-	uint64_t left_ms = due_ms > w->now_ms ? due_ms - w->now_ms : 0;
+	    earlier(earlier(w->sweep_ms, w->intake.resume_ms), w->deadline_ms);
+	uint64_t now_ms = w->loop.now_ms;
+	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
 	if (due_ms == 0)
 		return -1;
 	return left_ms > 3600000 ? 3600000 : (int)left_ms;
 }
 
+/* ---- handing connections over ------------------------------------------- */
+
+/* What a client has not taken goes along, out of the turn's buffer. */
+static size_t
+copy_pending(struct worker *w, int fd)
+{
+	struct slot_memory *memory = w->loop.memory;
+	struct connection copy = memory->connections[fd];
+	size_t copied = 0, count;
+
+	while (connection_pending(&copy) > 0) {
+		const unsigned char *bytes =
+		    connection_kept(&copy, slot_place(memory, fd), &count);
+
+		memcpy(memory->buffer + copied, bytes, count);
+		copied += count;
+		copy.sent += count;
+	}
+	return copied;
+}
+
+/* From now on until CONTROL_HANDED nobody touches the connection: two slots
+ * have its socket. A worker that dies meanwhile leaves it offered, and the
+ * master knows by its number whether another slot has it already. */
+static void
+offer(struct worker *w, int fd)
+{
+	struct slot_memory *memory = w->loop.memory;
+	struct control_message message = { .type = CONTROL_OFFER,
+		.pid = w->loop.pid,
+		.value = memory->handed + 1,
+		.connection = memory->connections[fd] };
+	struct control_bytes bytes = { .bytes = memory->buffer };
+
+	store(memory->offered, fd);
+	bytes.size = copy_pending(w, fd);
+	if (control_send(w->loop.control, &message, fd, &bytes) < 0)
+		w->ended = true; /* as in tell */
+}
+
+static void
+offer_next(struct worker *w)
+{
+	struct slot_memory *memory = w->loop.memory;
+
+	if (w->mode != HANDING || memory->offered != 0)
+		return;
+	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
+		if (connection_is_open(&memory->connections[fd])) {
+			offer(w, fd);
+			return;
+		}
+}
+
+static void
+let_go(struct worker *w, uint64_t number)
+{
+	const struct slot_memory *memory = w->loop.memory;
+
+	if (memory->offered != 0 && number == memory->handed + 1)
+		exchange_hand(&w->loop, memory->offered, number);
+}
+
+/* Takes a connection from another slot, once. */
+static void
+adopt(struct worker *w, const struct control_message *message, int fd,
+    const struct control_bytes *bytes)
+{
+	struct slot_memory *memory = w->loop.memory;
+	const struct connection *c = &message->connection;
+	bool is_next = message->value == memory->adopted + 1;
+
+	if (is_next && fd >= 0 && connection_pending(c) == bytes->length)
+		intake_adopt(&w->loop, fd, c, bytes->bytes, message->value);
+	else if (fd >= 0)
+		close(fd);
+	if (message->value <= memory->adopted)
+		tell_value(w, CONTROL_ADOPTED, message->value);
+}
+
 /* ---- the master's word -------------------------------------------------- */
 
-/* Registers a listener; unarmed, until the master says CONTROL_SERVE. */
-static int
-add_listener(struct worker *w, uint32_t endpoint, int fd)
+static void
+add_listener(struct worker *w, const struct control_message *message, int fd)
 {
-	w->listeners[endpoint].fd = fd;
-	return watch(w, EPOLL_CTL_ADD, fd, w->armed ? EPOLLIN : 0, 0);
+	if (fd < 0)
+		return; /* out of descriptors: the master says it again */
+	if (intake_has(&w->loop, message->serial)) {
+		close(fd);
+	} else if (intake_add(&w->loop, message->serial, fd) < 0) {
+		log_error("cannot watch a listener: %s", strerror(errno));
+		intake_release(&w->loop, message->serial);
+		return;
+	}
+	w->intake.armed = false; /* to arm it with the others */
+	tell_serial(w, CONTROL_LISTENING, message->serial, -1);
 }
 
 static void
 begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 {
-	w->mode = mode;
-	w->deadline_ms = w->now_ms + timeout_ms;
-	if (mode != STOPPING)
+	struct slot_memory *memory = w->loop.memory;
+
+	if (w->mode == mode)
 		return;
-	for (unsigned fd = 0; fd < w->memory->fds_used; fd++)
-		if (connection_is_open(&w->memory->connections[fd]))
-			serve(w, (int)fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
+	w->mode = mode;
+	w->deadline_ms = w->loop.now_ms + timeout_ms;
+	w->loop.stopping = mode == STOPPING;
+	for (int fd = 0; mode == STOPPING && (unsigned)fd < memory->fds_used;
+	     fd++)
+		if (connection_is_open(&memory->connections[fd]) &&
+		    fd != memory->offered)
+			exchange_serve(
+			    &w->loop, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
 }
 
 static void
-release_listener(struct worker *w, uint32_t endpoint)
+hand_over(struct worker *w)
 {
-	if (endpoint < CONTROL_ENDPOINTS && w->listeners[endpoint].fd >= 0)
-		give_up_listener(w, endpoint);
+	w->mode = HANDING;
+	if (w->loop.memory->offered != 0)
+		offer(w, w->loop.memory->offered);
 }
 
 static void
-close_listeners(struct worker *w, uint32_t endpoint)
-{
-	for (uint32_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (i == endpoint || endpoint == CONTROL_ALL)
-			w->listeners[i].closing = true;
-}
-
-static void
-obey(struct worker *w, const struct control_message *message)
+obey(struct worker *w, const struct control_message *message, int fd,
+    const struct control_bytes *bytes)
 {
 	switch (message->type) {
+	case CONTROL_LISTEN:
+		add_listener(w, message, fd);
+		break;
 	case CONTROL_SERVE:
-		w->accepting = true;
+		w->intake.open = true;
 		break;
 	case CONTROL_RELEASE:
-		release_listener(w, message->endpoint);
+		intake_release(&w->loop, message->serial);
 		break;
 	case CONTROL_CLOSE:
-		close_listeners(w, message->endpoint);
+		if (message->serial != 0)
+			intake_close(&w->loop, message->serial);
+		else
+			intake_close_all(&w->loop);
+		break;
+	case CONTROL_CLONE:
+		if (message->pid == w->loop.pid)
+			w->clone_wanted = true;
+		break;
+	case CONTROL_HAND:
+		hand_over(w);
+		break;
+	case CONTROL_HANDED:
+		let_go(w, message->value);
+		break;
+	case CONTROL_ADOPT:
+		adopt(w, message, fd, bytes);
 		break;
 	case CONTROL_DRAIN:
 		begin_to_end(w, DRAINING, message->value);
@@ -535,102 +340,271 @@ obey(struct worker *w, const struct control_message *message)
 	case CONTROL_STOP:
 		begin_to_end(w, STOPPING, message->value);
 		break;
+	case CONTROL_END:
+		if (message->pid == w->loop.pid)
+			w->ended = true;
+		break;
 	}
 }
 
+/* An order may bring a descriptor, which has no name in slot memory until it is
+ * a listener's or a connection's: the record says so meanwhile. */
 static void
 read_control(struct worker *w)
 {
+	struct slot_memory *memory = w->loop.memory;
+	struct control_bytes bytes = { .bytes = memory->buffer,
+		.size = SLOT_BUFFER };
 	struct control_message message;
 	int fd, result;
 
-	while ((result = control_receive(
-		    w->control, &message, &fd, MSG_DONTWAIT)) > 0) {
-		if (fd >= 0)
-			close(fd); /* none is expected while serving */
-		obey(w, &message);
-	}
+	do {
+		slot_begin(memory, PHASE_HEAR, w->loop.control);
+		result = control_receive(
+		    w->loop.control, &message, &fd, &bytes, MSG_DONTWAIT);
+		if (result > 0 &&
+		    (message.type == CONTROL_LISTEN ||
+			message.type == CONTROL_ADOPT)) {
+			obey(w, &message, fd, &bytes);
+			fd = -1;
+		}
+		if (result > 0 && fd >= 0)
+			close(fd);
+		slot_end(memory);
+		if (result > 0 && message.type != CONTROL_LISTEN &&
+		    message.type != CONTROL_ADOPT)
+			obey(w, &message, -1, &bytes);
+	} while (result > 0 && !w->ended);
 	if (result == 0)
 		w->ended = true; /* without a master there is no server */
 }
 
-/* ---- the loop ----------------------------------------------------------- */
-
-static void
-handle_beside(struct worker *w, int fd)
-{
-	if (fd == w->control) {
-		read_control(w);
-		return;
-	}
-	for (uint32_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (w->listeners[i].fd == fd && w->armed)
-			accept_batch(w, i);
-}
+/* ---- the worker's loop -------------------------------------------------- */
 
 static void
 handle(struct worker *w, const struct epoll_event *event)
 {
-	int fd = (int)(uint32_t)event->data.u64;
-	uint32_t generation = (uint32_t)(event->data.u64 >> 32);
+	const struct slot_memory *memory = w->loop.memory;
+	uint32_t generation = loop_generation(event);
+	int fd = loop_fd(event);
 
-	if (generation == 0)
-		handle_beside(w, fd);
-	else if (w->memory->connections[fd].generation == generation)
-		serve(w, fd, event->events);
+	if (fd == w->loop.control)
+		read_control(w);
+	else if (generation == 0)
+		intake_accept(&w->loop, &w->intake, fd);
+	else if ((unsigned)fd < memory->fds && fd != memory->offered &&
+	    memory->connections[fd].generation == generation)
+		exchange_serve(&w->loop, fd, event->events);
 }
 
 /* Handles what the journal holds: see lib/slot.h. */
 static void
 handle_batch(struct worker *w, int count)
 {
-	struct epoll_event *events = w->memory->events;
+	struct epoll_event *events = w->loop.memory->events;
 
-	for (int i = 0; i < count; i++) {
+	for (int i = 0; i < count && !w->ended; i++) {
 		if (events[i].events == 0)
 			continue;
 		handle(w, &events[i]);
-		events[i].events = 0;
+		store(events[i].events, 0);
 	}
 }
 
-static bool
-has_listener(const struct worker *w)
+/* The master looks for workers that hang only while there is work: it sleeps
+ * when all wait, having cleared `watched`. Whoever works next wakes it. Either
+ * we see that it sleeps, or it sees that we have begun. */
+static void
+begin_batch(struct worker *w)
 {
-	for (size_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (w->listeners[i].fd >= 0)
-			return true;
-	return false;
+	struct slot_memory *memory = w->loop.memory;
+
+	store(memory->begun, memory->begun + 1);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&memory->watched, __ATOMIC_RELAXED))
+		return;
+	store(memory->watched, 1);
+	tell_value(w, CONTROL_WAKE, 0);
+}
+
+static void
+finish_listeners(struct worker *w)
+{
+	uint64_t serial;
+
+	while ((serial = intake_finish(&w->loop, &w->intake)) != 0)
+		tell_serial(w, CONTROL_CLOSED, serial, -1);
 }
 
 static bool
 is_done(const struct worker *w)
 {
 	return w->ended ||
-	    (w->mode != SERVING && !has_listener(w) &&
-		slot_open_connections(w->memory) == 0);
+	    (w->mode != SERVING && intake_is_empty(&w->loop) &&
+		slot_open_connections(w->loop.memory) == 0);
 }
 
-static int
-loop(struct worker *w)
+/* What follows from the batch, before the next. */
+static void
+follow_up(struct worker *w)
 {
+	if (w->ended)
+		return;
+	finish_listeners(w);
+	offer_next(w);
+	intake_arm(&w->loop, &w->intake);
+}
+
+static enum role become_standby(struct worker *w);
+
+/* The standby has died. The new one's image is not as clean as one that a
+ * standby clones, but the next death sees to that. */
+static enum role
+clone_standby(struct worker *w)
+{
+	pid_t pid = standby_clone(w->master);
+
+	w->clone_wanted = false;
+	if (pid == 0)
+		return become_standby(w);
+	w->standby = pid;
+	tell_value(w, CONTROL_CLONED, pid < 0 ? (uint64_t)errno : 0);
+	return WORKER;
+}
+
+static enum role
+work(struct worker *w)
+{
+	struct slot_memory *memory = w->loop.memory;
 	int count = SLOT_EVENTS; /* a predecessor's, if there was one */
 
 	for (;;) {
 		keep_time(w);
+		begin_batch(w);
 		handle_batch(w, count);
-		if (w->mode != SERVING)
-			empty_queues(w);
+		if (w->clone_wanted && clone_standby(w) == STANDBY)
+			return STANDBY;
+		follow_up(w);
+		store(memory->done, memory->begun);
 		if (is_done(w))
-			return 0;
-		arm_listeners(w);
+			return OVER;
 		count = epoll_wait(
-		    w->epoll, w->memory->events, SLOT_EVENTS, time_left(w));
+		    w->loop.epoll, memory->events, SLOT_EVENTS, time_left(w));
 		if (count < 0 && errno != EINTR) {
 			log_error("epoll_wait: %s", strerror(errno));
-			return 1;
+			w->status = 1;
+			return OVER;
 		}
 	}
+}
+
+/* ---- taking over -------------------------------------------------------- */
+
+static void
+take_name(const struct worker *w, const char *role)
+{
+	char name[32];
+
+	snprintf(name, sizeof name, "%s %u", role, w->slot);
+	title_set(name);
+	log_name(name);
+}
+
+/* This image becomes a standby's, whatever it was cloned from. */
+static enum role
+become_standby(struct worker *w)
+{
+	w->loop.pid = getpid();
+	w->mode = SERVING;
+	w->loop.stopping = false;
+	w->clone_wanted = false;
+	w->deadline_ms = 0;
+	w->sweep_ms = 0;
+	w->intake = (struct intake) { .open = false };
+	take_name(w, "standby");
+	return STANDBY;
+}
+
+/* The next standby comes first: it has the image of before the take-over. Then
+ * what the dead worker left half done is finished, and the loop goes on. */
+static enum role
+take_over(struct worker *w, enum verdict verdict)
+{
+	pid_t pid = standby_clone(w->master);
+
+	if (pid == 0)
+		return become_standby(w);
+	w->standby = pid;
+	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
+	take_name(w, "worker");
+	log_limit(w->config.log_level);
+	if (w->config.pin_cpus)
+		pair_pin(w->slot);
+	w->loop.now_ms = clock_ms();
+	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
+	exchange_settle(&w->loop, verdict);
+	intake_settle(&w->loop);
+	return WORKER;
+}
+
+static enum role
+take_over_if_meant(struct worker *w, const struct control_message *message)
+{
+	struct slot_memory *memory = w->loop.memory;
+
+	if (message->value == VERDICT_RESET)
+		return OVER;
+	if (message->serial <= memory->taken)
+		return STANDBY; /* a candidate's that is dead */
+	store(memory->taken, message->serial);
+	return take_over(w, (enum verdict)message->value);
+}
+
+/* A candidate is a standby with the next configuration, at the other socket. */
+static enum role
+become_candidate(struct worker *w, const struct config *config)
+{
+	struct control_message message = { .type = CONTROL_CANDIDATE_READY };
+
+	become_standby(w);
+	w->side ^= 1;
+	w->config = *config;
+	tell(w, w->loop.standby[w->side], &message, -1);
+	return STANDBY;
+}
+
+static enum role
+bear_candidate(struct worker *w, const struct config *config)
+{
+	struct control_message message = { .type = CONTROL_BORN };
+	pid_t pid = standby_clone(w->master);
+
+	if (pid == 0)
+		return become_candidate(w, config);
+	message.standby = pid;
+	message.value = pid < 0 ? (uint64_t)errno : 0;
+	tell(w, w->loop.standby[w->side], &message, -1);
+	return STANDBY;
+}
+
+static enum role
+stand_by(struct worker *w)
+{
+	struct control_message message;
+	struct config config;
+	struct control_bytes bytes = { .bytes = &config,
+		.size = sizeof config };
+	int fd;
+
+	if (control_receive(
+		w->loop.standby[w->side], &message, &fd, &bytes, 0) <= 0)
+		return OVER; /* the master has gone */
+	if (message.type == CONTROL_TAKE_OVER)
+		return take_over_if_meant(w, &message);
+	if (message.type == CONTROL_CANDIDATE && message.pid == w->loop.pid &&
+	    bytes.length == sizeof config)
+		return bear_candidate(w, &config);
+	return STANDBY;
 }
 
 /* ---- the start ---------------------------------------------------------- */
@@ -651,7 +625,7 @@ fail(struct worker *w, int error, const char *cause)
 	struct control_message message = { .type = CONTROL_FAILED };
 
 	snprintf(message.text, sizeof message.text, "%s", cause);
-	control_send(w->control, &message, -1); /* or it reads the status */
+	tell(w, w->loop.control, &message, -1);
 	return is_permanent(error) ? CONTROL_EXIT_PERMANENT : 1;
 }
 
@@ -671,24 +645,19 @@ static int
 start_listening(struct worker *w, const struct control_message *message, int fd)
 {
 	char cause[LISTENER_ERROR];
+	bool opened = fd < 0;
 
-	if (message->endpoint >= CONTROL_ENDPOINTS) {
-		errno = EPROTO;
-		return fail_at(w, "endpoint out of range");
-	}
-	w->listeners[message->endpoint].serial = message->serial;
-	if (fd < 0) {
-		fd =
-		    listener_open(&message->address, w->config->backlog, cause);
+	if (opened) {
+		fd = listener_open(&message->address, w->config.backlog, cause);
 		if (fd < 0)
 			return fail(w, errno, cause);
-		tell_master(w, CONTROL_LISTENING, message->endpoint, fd);
-	} else if (listen(fd, (int)w->config->backlog) < 0) {
+	} else if (listen(fd, (int)w->config.backlog) < 0) {
 		/* Again, as the backlog may be another by now: listen(2). */
 		return fail_at(w, "cannot listen again");
 	}
-	if (add_listener(w, message->endpoint, fd) < 0)
+	if (intake_add(&w->loop, message->serial, fd) < 0)
 		return fail_at(w, "cannot watch a listener");
+	tell_serial(w, CONTROL_LISTENING, message->serial, opened ? fd : -1);
 	return 0;
 }
 
@@ -700,42 +669,66 @@ start_endpoints(struct worker *w)
 	struct control_message message;
 	int fd, status = 0;
 
-	for (unsigned i = 0; i < w->config->listen_count && status == 0; i++) {
-		if (control_receive(w->control, &message, &fd, 0) <= 0)
+	for (unsigned i = 0; i < w->config.listen_count && status == 0; i++) {
+		if (control_receive(w->loop.control, &message, &fd, NULL, 0) <=
+		    0)
 			return 1; /* the master has gone */
 		status = start_listening(w, &message, fd);
 	}
 	return status;
 }
 
+/* The first process of a slot is its worker. Once it has all descriptors that
+ * the two begin with, it clones the standby. Returns 0 or the exit status. */
 static int
-start_watching(struct worker *w)
+start(struct worker *w)
 {
-	w->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (w->epoll < 0)
+	int status;
+
+	w->loop.epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (w->loop.epoll < 0)
 		return fail_at(w, "cannot create an epoll instance");
-	if (watch(w, EPOLL_CTL_ADD, w->control, EPOLLIN, 0) < 0)
+	if (loop_watch(&w->loop, EPOLL_CTL_ADD, w->loop.control, EPOLLIN, 0) <
+	    0)
 		return fail_at(w, "cannot watch the control socket");
-	return 0;
+	status = start_endpoints(w);
+	if (status == 0)
+		standby_size_table(w->loop.memory->fds);
+	return status;
+}
+
+static enum role
+live(struct worker *w, enum role role)
+{
+	return role == STANDBY ? stand_by(w) : work(w);
 }
 
 int
-worker_run(const struct process_start *start)
+worker_run(const struct pair_start *from)
 {
 	struct worker w = {
-		.config = start->config,
-		.memory = start->memory,
-		.control = start->control,
+		.loop = { .memory = from->memory,
+		    .pid = getpid(),
+		    .control = from->control,
+		    .standby = { from->standby[0], from->standby[1] } },
+		.config = *from->config,
+		.slot = from->slot,
+		.master = from->master,
 	};
-	int status;
+	enum role role = WORKER;
 
-	for (size_t i = 0; i < CONTROL_ENDPOINTS; i++)
-		w.listeners[i].fd = -1;
-	status = start_watching(&w);
-	if (status == 0)
-		status = start_endpoints(&w);
-	if (status != 0)
-		return status;
-	tell_master(&w, CONTROL_READY, 0, -1);
-	return loop(&w);
+	w.loop.config = &w.config;
+	take_name(&w, "worker");
+	w.status = start(&w);
+	if (w.status != 0)
+		return w.status;
+	w.standby = standby_clone(w.master);
+	if (w.standby == 0)
+		role = become_standby(&w);
+	else
+		tell_value(
+		    &w, CONTROL_READY, w.standby < 0 ? (uint64_t)errno : 0);
+	while (role != OVER)
+		role = live(&w, role);
+	return w.status;
 }

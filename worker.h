@@ -2,13 +2,14 @@
 #ifndef PREFORKD_WORKER_H
 #define PREFORKD_WORKER_H
 
-#include "lib/process.h"
+#include "lib/pair.h"
 
 /*
- * Serves until the master says otherwise. Returns the exit status: 0, or
+ * The life of a slot's process: worker from the first, or standby until it is
+ * told to take over. Returns the exit status: 0 as ordered,
  * CONTROL_EXIT_PERMANENT after the cause has been sent to the master, or 1
- * after it has been logged.
+ * after it has been sent or logged.
  */
-int worker_run(const struct process_start *start);
+int worker_run(const struct pair_start *start);
 
 #endif

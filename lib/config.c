@@ -222,6 +222,18 @@ print_drain_timeout(const struct config *config, FILE *out)
 }
 
 static const char *
+parse_hang_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->hang_timeout_ms);
+}
+
+static void
+print_hang_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "hang-timeout", config->hang_timeout_ms);
+}
+
+static const char *
 parse_log_level(struct config *config, const char *value)
 {
 	for (int level = 0; level < LOG_LEVELS; level++)
@@ -269,6 +281,7 @@ static const struct rule {
 	    print_write_timeout },
 	{ { "drain-timeout", 0, true }, parse_drain_timeout,
 	    print_drain_timeout },
+	{ { "hang-timeout", 0, true }, parse_hang_timeout, print_hang_timeout },
 	{ { "log-level", 0, true }, parse_log_level, print_log_level },
 	{ { "pin-cpus", 0, false }, parse_pin_cpus, print_pin_cpus },
 	{ { NULL, 0, false }, NULL, NULL },
@@ -312,6 +325,7 @@ set_defaults(struct config *config)
 	config->max_connections = 16384;
 	config->write_timeout_ms = 60000;
 	config->drain_timeout_ms = 30000;
+	config->hang_timeout_ms = 30000;
 	config->log_level = LOG_INFO;
 }
 

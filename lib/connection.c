@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "store.h"
+
 const char *const close_reason_texts[CLOSE_REASONS] = {
 	[CLOSE_NOT] = "open",
 	[CLOSE_END_OF_STREAM] = "end of stream",
@@ -12,24 +14,31 @@ const char *const close_reason_texts[CLOSE_REASONS] = {
 	[CLOSE_STOPPING] = "server stopping",
 	[CLOSE_DRAIN_TIMEOUT] = "drain timeout",
 	[CLOSE_NO_MEMORY] = "no memory",
+	[CLOSE_HANDED] = "handed to another worker",
+	[CLOSE_FAULT] = "the service failed on its input",
 };
 
 void
-connection_open(struct connection *c, const struct in6_addr *peer_ip,
+connection_fill(struct connection *c, const struct in6_addr *peer_ip,
     in_port_t peer_port, uint64_t now_ms)
 {
 	c->received = c->committed = c->sent = 0;
 	c->opened_ms = c->progress_ms = now_ms;
 	c->peer_ip = *peer_ip;
 	c->peer_port = peer_port;
-	c->finished = c->place_used = false;
-	c->generation++;
+	c->place_used = false;
+}
+
+void
+connection_open(struct connection *c)
+{
+	store(c->generation, c->generation + 1);
 }
 
 void
 connection_close(struct connection *c)
 {
-	c->generation++;
+	store(c->generation, c->generation + 1);
 }
 
 void

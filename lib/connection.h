@@ -39,6 +39,8 @@ enum close_reason {
 	CLOSE_STOPPING,
 	CLOSE_DRAIN_TIMEOUT,
 	CLOSE_NO_MEMORY,
+	CLOSE_HANDED, /* to another slot: only our descriptor closes */
+	CLOSE_FAULT,  /* of the service; with a reset */
 	CLOSE_REASONS
 };
 
@@ -54,7 +56,6 @@ struct connection {
 	struct in6_addr peer_ip;
 	uint32_t generation; /* odd while open: one store opens or closes */
 	in_port_t peer_port; /* as on the wire */
-	bool finished;	     /* the client's FIN has been read */
 	bool place_used;     /* the place may hold memory */
 };
 
@@ -70,9 +71,12 @@ connection_pending(const struct connection *c)
 	return c->committed - c->sent;
 }
 
-/* Opens an entry; its generation moves on to the next odd number. */
-void connection_open(struct connection *, const struct in6_addr *peer_ip,
+/* Fills in an entry that is not open. */
+void connection_fill(struct connection *, const struct in6_addr *peer_ip,
     in_port_t peer_port, uint64_t now_ms);
+
+/* Opens an entry that is filled in: its generation becomes odd. */
+void connection_open(struct connection *);
 
 /* Closes an entry: events that still carry its generation are stale. */
 void connection_close(struct connection *);

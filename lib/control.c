@@ -17,24 +17,35 @@ control_pair(int pair[2])
 	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
 }
 
+static void
+attach_fd(struct msghdr *header, union ancillary *ancillary, int fd)
+{
+	struct cmsghdr *rights;
+
+	header->msg_control = ancillary;
+	header->msg_controllen = sizeof *ancillary;
+	rights = CMSG_FIRSTHDR(header);
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+}
+
 int
-control_send(int control, const struct control_message *message, int fd)
+control_send(int control, const struct control_message *message, int fd,
+    const struct control_bytes *bytes)
 {
 	union ancillary ancillary = { { 0 } };
-	struct iovec part = { (void *)message, sizeof *message };
-	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
-	struct cmsghdr *rights;
+	struct iovec parts[2] = { { (void *)message, sizeof *message } };
+	struct msghdr header = { .msg_iov = parts, .msg_iovlen = 1 };
 	ssize_t sent;
 
-	if (fd >= 0) {
-		header.msg_control = &ancillary;
-		header.msg_controllen = sizeof ancillary;
-		rights = CMSG_FIRSTHDR(&header);
-		rights->cmsg_level = SOL_SOCKET;
-		rights->cmsg_type = SCM_RIGHTS;
-		rights->cmsg_len = CMSG_LEN(sizeof fd);
-		memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+	if (bytes) {
+		parts[1] = (struct iovec) { bytes->bytes, bytes->size };
+		header.msg_iovlen = 2;
 	}
+	if (fd >= 0)
+		attach_fd(&header, &ancillary, fd);
 	do
 		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
@@ -54,32 +65,44 @@ received_fd(struct msghdr *header)
 	return fd;
 }
 
+static int
+reject(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+	errno = EPROTO;
+	return -1;
+}
+
 int
-control_receive(
-    int control, struct control_message *message, int *fd, int flags)
+control_receive(int control, struct control_message *message, int *fd,
+    struct control_bytes *bytes, int flags)
 {
 	union ancillary ancillary = { { 0 } };
-	struct iovec part = { message, sizeof *message };
-	struct msghdr header = { .msg_iov = &part,
+	struct iovec parts[2] = { { message, sizeof *message } };
+	struct msghdr header = { .msg_iov = parts,
 		.msg_iovlen = 1,
 		.msg_control = &ancillary,
 		.msg_controllen = sizeof ancillary };
 	ssize_t received;
 
 	*fd = -1;
+	if (bytes) {
+		parts[1] = (struct iovec) { bytes->bytes, bytes->size };
+		header.msg_iovlen = 2;
+	}
 	do
 		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
 	while (received < 0 && errno == EINTR);
 	if (received <= 0) /* ECONNRESET: gone with our messages unread */
 		return received < 0 && errno != ECONNRESET ? -1 : 0;
 	*fd = received_fd(&header);
-	if (received != sizeof *message) {
-		if (*fd >= 0)
-			close(*fd);
-		*fd = -1;
-		errno = EPROTO;
-		return -1;
-	}
+	if ((size_t)received < sizeof *message ||
+	    (header.msg_flags & MSG_TRUNC))
+		return reject(fd);
 	message->text[sizeof message->text - 1] = '\0';
+	if (bytes)
+		bytes->length = (size_t)received - sizeof *message;
 	return 1;
 }

@@ -1,70 +1,119 @@
 /*
- * control: what master and worker say to each other, over one SOCK_SEQPACKET
- * pair for each worker. This header is the whole contract between them.
+ * control: what the master and a slot say to each other. This header is the
+ * whole contract between them.
+ *
+ * A slot's two processes share their descriptors, so its sockets
+ * (SOCK_SEQPACKET pairs) belong to roles, not to processes: whoever is the
+ * worker reads the worker's. There are two for standbys: at a reload a
+ * candidate waits at the other one while the standby stays where it is, and
+ * when the candidate has taken over that other one is the standby's.
+ *
+ * A worker can die with an order read and not carried out. So orders say what
+ * shall be, not what to do; carrying one out twice does nothing; and after each
+ * takeover the master says anew all that may have been missed. What a worker
+ * says can be lost with it in the same way.
+ *
+ * And a message can outlive whom it was meant for, since the next one reads the
+ * same socket. Where that would do harm it names the one it means: by its pid,
+ * or, for CONTROL_TAKE_OVER, by a serial that grows.
  */
 #ifndef PREFORKD_CONTROL_H
 #define PREFORKD_CONTROL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "config.h"
+#include "connection.h"
+#include "verdict.h"
 
 /* Endpoints are numbered below this: those of a configuration and, during a
  * reload, of the next. */
 enum { CONTROL_ENDPOINTS = 2 * CONFIG_LISTEN_MAX };
 
-/* In CONTROL_CLOSE: every endpoint. */
-enum { CONTROL_ALL = CONTROL_ENDPOINTS };
-
 enum control_type {
 	/* master to worker */
-	CONTROL_LISTEN,	 /* [fd] serve this endpoint: with the listener that an
-			    earlier worker of the slot left, or open one */
-	CONTROL_SERVE,	 /* begin to accept */
-	CONTROL_RELEASE, /* give up this endpoint's listener at once: another
-			    worker serves the same one */
-	CONTROL_CLOSE,	 /* empty this endpoint's queue, then close it */
-	CONTROL_DRAIN,	 /* serve until the clients have gone, for value ms at
+	CONTROL_LISTEN,	 /* [fd] listener SERIAL is yours: this one, or open
+			    it (only before the first CONTROL_READY) */
+	CONTROL_SERVE,	 /* accept */
+	CONTROL_RELEASE, /* give up listener SERIAL at once */
+	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
+			    then close it */
+	CONTROL_CLONE,	 /* PID: your standby has died, make one */
+	CONTROL_HAND,	 /* hand your connections over, one after another */
+	CONTROL_HANDED,	 /* another slot has connection number VALUE */
+	CONTROL_ADOPT,	 /* fd, connection, bytes: take it, as number VALUE */
+	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
 			    the most, then end */
-	CONTROL_STOP,	 /* answer what has come, then end, in value ms at the
+	CONTROL_STOP,	 /* answer what has come, then end, in VALUE ms at the
 			    most */
+	CONTROL_END,	 /* PID: end, and leave everything to a candidate */
 
-	/* worker to master */
-	CONTROL_LISTENING, /* fd: a duplicate of a listener just opened */
-	CONTROL_READY,	   /* all endpoints listen */
-	CONTROL_CLOSED,	   /* this endpoint's queue is empty, its listener
-			      closed */
-	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
+	/* master to standby */
+	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
+			      SERIALth in this slot, earlier ones are void */
+	CONTROL_CANDIDATE, /* PID: make a candidate; bytes: a struct config */
+
+	/* worker to master; PID is the sender */
+	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
+			      opened it */
+	CONTROL_READY,	   /* STANDBY waits, the endpoints listen */
+	CONTROL_TAKEN,	   /* has taken over; STANDBY waits */
+	CONTROL_CLONED,	   /* STANDBY waits, or VALUE is why it does not */
+	CONTROL_WAKE,	   /* there is work: watch for hanging */
+	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
+	CONTROL_OFFER,	 /* fd, connection, bytes: number VALUE to hand over */
+	CONTROL_ADOPTED, /* has number VALUE */
+	CONTROL_FAILED,	 /* text: the cause; the exit status follows */
+
+	/* standby to master, on its own socket */
+	CONTROL_BORN, /* STANDBY is the candidate's pid, or VALUE is why
+			 there is none */
+	CONTROL_CANDIDATE_READY, /* from the candidate, PID */
 };
 
-/* How a worker ends, beside 0: done. */
+/* How a worker ends, beside 0: as ordered. */
 enum { CONTROL_EXIT_PERMANENT = 78 }; /* EX_CONFIG: trying again is useless */
 
 struct control_message {
 	uint32_t type;	   /* enum control_type */
-	uint32_t endpoint; /* which listener is meant */
-	uint64_t serial;   /* of the endpoint, as in CONTROL_LISTEN: by it the
-			      master tells what is out of date */
+	int32_t pid;	   /* from a slot: the sender's */
+	int32_t standby;   /* pid */
+	uint32_t endpoint; /* LISTEN, LISTENING, CLOSED: of the listener */
+	uint64_t serial;   /* names a listener; never used twice */
 	uint64_t value;
-	struct address address; /* of the endpoint, its port resolved */
-	char text[256];		/* a string, cut if need be */
+	struct address address;	      /* LISTEN: where to listen */
+	struct connection connection; /* OFFER, ADOPT */
+	char text[256];		      /* FAILED: a string, cut if need be */
 };
+
+/* Bytes behind a message: pending ones, or a configuration. */
+struct control_bytes {
+	void *bytes;
+	size_t size;   /* room for receiving, count for sending */
+	size_t length; /* received */
+};
+
+/* The most that fits behind a message. */
+enum { CONTROL_BYTES = CONNECTION_PLACE };
 
 /* Makes a pair of control sockets, close-on-exec. Returns 0, or -1 with
  * errno. */
 int control_pair(int pair[2]);
 
-/* Sends a message, with a duplicate of FD unless that is -1, and never waits.
- * Returns 0, or -1 with errno: EPIPE where the other side has gone, EAGAIN
- * where it has left a hundred messages unread. */
-int control_send(int control, const struct control_message *, int fd);
+/* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
+ * unless NULL, and never waits. Returns 0, or -1 with errno: EPIPE where the
+ * other side has gone, EAGAIN where it has long stopped reading. */
+int control_send(int control, const struct control_message *, int fd,
+    const struct control_bytes *bytes);
 
 /*
- * Receives a message; FD becomes the descriptor that came with it, owned by the
- * caller, or -1. FLAGS as for recvmsg(2). Returns 1, 0 where the other side has
- * gone, or -1 with errno: EAGAIN where nothing waits, EPROTO for what is no
- * message.
+ * Receives a message, and what lies behind it where BYTES is not NULL; FD
+ * becomes the descriptor that came with it, owned by the caller, or -1. FLAGS
+ * as for recvmsg(2). Returns 1, 0 where the other side has gone, or -1 with
+ * errno: EAGAIN where nothing waits, EPROTO for what is no message.
  */
-int control_receive(int control, struct control_message *, int *fd, int flags);
+int control_receive(int control, struct control_message *, int *fd,
+    struct control_bytes *bytes, int flags);
 
 #endif

@@ -78,21 +78,25 @@ endpoint_is_configured(
 	return false;
 }
 
-struct endpoint *
-endpoints_named(struct endpoints *all, uint32_t number, uint64_t serial)
-{
-	struct endpoint *endpoint;
+enum { SLOT_BITS = 16 }; /* CONFIG_WORKERS_MAX fits */
 
-	if (number >= CONTROL_ENDPOINTS)
-		return NULL;
-	endpoint = &all->list[number];
-	return endpoint->used && endpoint->serial == serial ? endpoint : NULL;
+uint64_t
+endpoint_serial(const struct endpoint *endpoint, unsigned slot)
+{
+	return endpoint->serial << SLOT_BITS | slot;
 }
 
-uint32_t
-endpoint_number(const struct endpoints *all, const struct endpoint *endpoint)
+struct endpoint *
+endpoints_by_serial(struct endpoints *all, uint64_t serial, unsigned *slot)
 {
-	return (uint32_t)(endpoint - all->list);
+	*slot = (unsigned)(serial & ((1U << SLOT_BITS) - 1));
+	if (*slot >= CONFIG_WORKERS_MAX)
+		return NULL;
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used &&
+		    all->list[i].serial == serial >> SLOT_BITS)
+			return &all->list[i];
+	return NULL;
 }
 
 void
@@ -100,6 +104,8 @@ endpoint_hold(struct endpoint *endpoint, unsigned slot, int fd)
 {
 	endpoint_drop(endpoint, slot);
 	endpoint->listeners[slot] = fd;
+	endpoint->known[slot] = false;
+	endpoint->lent_to[slot] = 0;
 	steering_add(&endpoint->steering, slot);
 }
 

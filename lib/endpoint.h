@@ -24,7 +24,10 @@ struct endpoint {
 	struct address bound;		   /* its port resolved */
 	int reservation;		   /* listener.h */
 	int listeners[CONFIG_WORKERS_MAX]; /* by slot; -1: none */
-	struct steering steering;	   /* of those listeners */
+	bool known[CONFIG_WORKERS_MAX];	   /* the slot has its listener */
+	/* Which slot serves the listener while its own is down, plus 1; or 0 */
+	unsigned short lent_to[CONFIG_WORKERS_MAX];
+	struct steering steering; /* of those listeners */
 };
 
 /* Starts as all zero. */
@@ -44,11 +47,12 @@ endpoints_of(struct endpoints *, const struct config *config, unsigned n);
 bool
 endpoint_is_configured(const struct endpoint *, const struct config *config);
 
-/* An endpoint as a worker names it; NULL where that is out of date or made
- * up. */
+/* What the master and workers call a slot's listener (control.h). */
+uint64_t endpoint_serial(const struct endpoint *, unsigned slot);
+/* The endpoint of that listener, and its SLOT; NULL where the serial is out of
+ * date or made up. */
 struct endpoint *
-endpoints_named(struct endpoints *, uint32_t number, uint64_t serial);
-uint32_t endpoint_number(const struct endpoints *, const struct endpoint *);
+endpoints_by_serial(struct endpoints *, uint64_t serial, unsigned *slot);
 
 /* Holds a slot's listener: FD becomes the endpoint's. Or lets it go. */
 void endpoint_hold(struct endpoint *, unsigned slot, int fd);

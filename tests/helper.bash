@@ -120,30 +120,50 @@ children() {
 	return 0
 }
 
-# worker_pids: the living workers of the server started last, one a line.
-worker_pids() {
+# titled ROLE: the living processes of the server started last whose title
+# begins so, one a line.
+titled() {
 	local pid
 	for pid in $(children "$MASTER"); do
-		if is_alive "$pid"; then
+		if is_alive "$pid" &&
+			[[ $(process_title "$pid") == "preforkd: $1"* ]]; then
 			echo "$pid"
 		fi
 	done
 }
 
-# worker_pid N: the pid of worker N, by its title.
+worker_pids() {
+	titled "worker "
+}
+
+standby_pids() {
+	titled "standby "
+}
+
+# worker_pid N, standby_pid N: of slot N, by its title.
 worker_pid() {
-	local pid
-	for pid in $(worker_pids); do
-		if [[ $(process_title "$pid") == "preforkd: worker $1"* ]]; then
-			echo "$pid"
-			return 0
-		fi
-	done
-	return 1
+	titled "worker $1" | grep -m 1 .
+}
+
+standby_pid() {
+	titled "standby $1" | grep -m 1 .
 }
 
 has_workers() {
 	(($(worker_pids | wc -l) == $1))
+}
+
+# has_pairs N: so many workers, each with its standby.
+has_pairs() {
+	has_workers "$1" && (($(standby_pids | wc -l) == $1))
+}
+
+# kill_slot N: worker and standby at once, which is what a slot does not
+# survive.  The master must not see the one death before the other.
+kill_slot() {
+	stop_process "$MASTER"
+	kill -KILL "$(worker_pid "$1")" "$(standby_pid "$1")"
+	kill -CONT "$MASTER"
 }
 
 # was_replaced N PID: worker N lives and is no longer PID.

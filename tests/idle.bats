@@ -42,10 +42,10 @@ falls_asleep() {
 @test "nor after a kill and a reload" {
 	start_server --workers 2
 	kill -KILL "$(worker_pid 0)"
-	wait_until log_has 'restarting'
-	wait_until has_workers 2
+	wait_until log_has 'takes over'
+	wait_until has_pairs 2
 	reload
-	wait_until has_workers 2
+	wait_until has_pairs 2
 	wait_until falls_asleep
 	local before
 	before=$(server_wake_ups)

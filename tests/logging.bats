@@ -117,14 +117,15 @@ reload_silently() {
 	start_server --workers 2
 	start_stream --connections 50 --bytes 1000 --hold
 	wait_until stream_says answered
-	local pid
+	local pid standby
 	pid=$(worker_pid 1)
-	kill -KILL "$(worker_pid 0)" || true
+	standby=$(standby_pid 1)
+	kill -KILL "$(worker_pid 0)"
 	wait_until log_has 'worker 0 .* was killed'
-	wait_until has_workers 2
+	wait_until has_pairs 2
 	ask_status 2
-	log_has "info master: slot 1: worker $pid serving, [0-9]+ connections, [0-9]+ accepted, [0-9]+ bytes in, [0-9]+ bytes out, 0 restarts$"
-	log_has 'slot 0: worker [0-9]+ serving, 0 connections, .* 1 restarts?$'
+	log_has "info master: slot 1: worker $pid serving, [0-9]+ connections, [0-9]+ accepted, [0-9]+ bytes in, [0-9]+ bytes out, 0 restarts, 0 take-overs, standby $standby$"
+	log_has 'slot 0: worker [0-9]+ serving, [1-9][0-9]* connections, .* 0 restarts, 1 take-overs, standby [1-9][0-9]*$'
 }
 
 @test "USR1 counts connections and bytes" {
@@ -133,6 +134,6 @@ reload_silently() {
 	wait_until stream_says answered
 	stream --connections 7 --bytes 2000
 	ask_status 1
-	log_has 'slot 0: worker [0-9]+ serving, 5 connections, 12 accepted, 19000 bytes in, 19000 bytes out, 0 restarts$'
+	log_has 'slot 0: worker [0-9]+ serving, 5 connections, 12 accepted, 19000 bytes in, 19000 bytes out, 0 restarts, 0 take-overs, standby [1-9][0-9]*$'
 	end_stream
 }

@@ -8,6 +8,11 @@
  * is well, 1 something is wrong, 2 misuse.
  *
  * SIGTERM means: send no more, collect what is still to come, then report.
+ * With --mixed, message sizes are of every magnitude, every second connection
+ * waits for an echo before it goes on, and every fourth stops reading for a
+ * while at random moments. With --progress a line like the summary comes ten
+ * times a second.
+ *
  * With --never-read --hold it takes two: at the first, what has been sent is
  * read back, and the connections are held on.
  */
@@ -40,6 +45,10 @@ enum {
 	TICK_MS = 5,
 	STUCK_MS = 400, /* nobody could send for so long: stuck */
 	EVENTS = 256,
+	PROGRESS_MS = 100,
+	PAUSE_MS = 300,	 /* the longest pause of a reader, with --mixed */
+	PAUSE_ODDS = 16, /* one read in so many is followed by one */
+	SOURCES = 250,	 /* addresses that rounds begin at: more ports */
 };
 
 struct options {
@@ -60,6 +69,8 @@ struct options {
 	int oob;	      /* every second message ends urgently */
 	int reset_at_random;  /* end with RST at a random moment */
 	int allow_cut;	      /* the server may cut connections */
+	int mixed;	      /* see above */
+	int progress;
 };
 
 struct conn {
@@ -73,6 +84,8 @@ struct conn {
 	uint64_t messages;    /* begun so far */
 	uint64_t reset_after; /* bytes moved before the RST */
 	int64_t next_ms;      /* no new message before that time */
+	int64_t resume_ms;    /* reads nothing before that time */
+	int64_t waiting_ms;   /* since when it waits for what comes next */
 	bool connected;
 	bool answered;
 	bool shut; /* our FIN has been sent */
@@ -97,7 +110,9 @@ struct stream {
 	uint64_t random;
 	uint64_t seed;
 	int64_t now_ms;
-	int64_t sent_ms; /* when anybody could send last */
+	int64_t sent_ms;     /* when anybody could send last */
+	int64_t progress_ms; /* when to say how far it is */
+	int64_t gap_ms;	     /* the longest that one waited for its bytes */
 	int epoll;
 	int signals;
 	bool reading; /* in spite of --never-read */
@@ -177,7 +192,8 @@ conn_may_begin_message(const struct stream *s, const struct conn *c)
 {
 	if (c->sent >= c->goal || c->sent < c->message_end)
 		return false;
-	if (s->opt.ping_pong && c->verified < c->sent)
+	if ((s->opt.ping_pong || (s->opt.mixed && c->id % 2 == 0)) &&
+	    c->verified < c->sent)
 		return false;
 	return s->now_ms >= c->next_ms;
 }
@@ -189,18 +205,29 @@ conn_wants_write(const struct stream *s, const struct conn *c)
 }
 
 static bool
-conn_reads(const struct stream *s)
+conn_is_pausing(const struct stream *s, const struct conn *c)
 {
-	return !s->opt.never_read || s->reading;
+	return c->resume_ms > s->now_ms;
+}
+
+static bool
+conn_reads(const struct stream *s, const struct conn *c)
+{
+	return !conn_is_pausing(s, c) && (!s->opt.never_read || s->reading);
 }
 
 static uint32_t
 conn_interest(const struct stream *s, const struct conn *c)
 {
+	uint32_t events = 0; /* what comes in a pause shows after it */
+
 	if (!c->connected)
 		return EPOLLOUT;
-	return (uint32_t)(conn_reads(s) ? EPOLLIN : EPOLLRDHUP) |
-	    (uint32_t)(conn_wants_write(s, c) ? EPOLLOUT : 0);
+	if (conn_reads(s, c))
+		events = EPOLLIN;
+	else if (!conn_is_pausing(s, c))
+		events = EPOLLRDHUP;
+	return events | (uint32_t)(conn_wants_write(s, c) ? EPOLLOUT : 0);
 }
 
 static void
@@ -221,9 +248,30 @@ conn_begin(struct stream *s, struct conn *c)
 {
 	*c = (struct conn) { .fd = c->fd,
 		.id = s->opened++,
+		.waiting_ms = s->now_ms,
 		.goal = s->stopping ? 0 : s->opt.bytes };
 	c->reset_after = random_below(s, 2 * c->goal + 2);
 	s->open++;
+}
+
+/* One address has 28,000 ports, and a closed connection keeps its own for a
+ * while. Loopback has addresses in plenty. */
+static void
+conn_choose_source(const struct stream *s, const struct conn *c)
+{
+	const struct sockaddr_in *to = (const struct sockaddr_in *)&s->address;
+	struct sockaddr_in from = { .sin_family = AF_INET };
+	uint32_t host = 2 + (uint32_t)(c->id % SOURCES);
+	int one = 1;
+
+	if (!s->opt.in_rounds || to->sin_family != AF_INET ||
+	    ntohl(to->sin_addr.s_addr) != INADDR_LOOPBACK)
+		return;
+	from.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + host);
+	setsockopt(
+	    c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
+	if (bind(c->fd, (struct sockaddr *)&from, sizeof(from)) < 0)
+		die("bind", "127.0.0.0/8 must be on the loopback interface");
 }
 
 /* A refusal that comes at once is counted; conns_open() tries the next. */
@@ -240,6 +288,7 @@ conn_open(struct stream *s, struct conn *c)
 		die("socket", "ask for fewer --connections");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	conn_begin(s, c);
+	conn_choose_source(s, c);
 	if (connect(c->fd, to, s->address_len) < 0 && errno != EINPROGRESS) {
 		if (errno == EADDRNOTAVAIL)
 			die("connect",
@@ -305,6 +354,26 @@ conn_verify(
 	s->bytes += count - (wrong < count ? wrong : count);
 }
 
+/* Bytes are due to it, or an end, or the connection itself. */
+static void
+conn_note_gap(struct stream *s, const struct conn *c)
+{
+	bool is_due = !c->connected || c->sent > c->verified || c->shut;
+
+	if (is_due && conn_reads(s, c) && s->now_ms - c->waiting_ms > s->gap_ms)
+		s->gap_ms = s->now_ms - c->waiting_ms;
+}
+
+static void
+conn_maybe_pause(struct stream *s, struct conn *c)
+{
+	if (!s->opt.mixed || c->id % 4 > 1 || s->stopping ||
+	    random_below(s, PAUSE_ODDS) != 0)
+		return;
+	c->resume_ms = s->now_ms + (int64_t)random_below(s, PAUSE_MS);
+	c->waiting_ms = c->resume_ms;
+}
+
 static bool
 conn_is_whole(const struct stream *s, const struct conn *c)
 {
@@ -318,20 +387,36 @@ conn_read(struct stream *s, struct conn *c)
 	static unsigned char bytes[TURN_BYTES];
 	ssize_t n = recv(c->fd, bytes, sizeof(bytes), 0);
 
-	if (n > 0)
+	if (n > 0) {
+		conn_note_gap(s, c);
+		c->waiting_ms = s->now_ms;
 		conn_verify(s, c, bytes, (size_t)n);
-	else if (n == 0)
+		conn_maybe_pause(s, c);
+	} else if (n == 0) {
 		conn_finish(
 		    s, c, c->shut && conn_is_whole(s, c) ? ENDED : CLOSED);
-	else if (errno != EAGAIN && errno != EINTR)
+	} else if (errno != EAGAIN && errno != EINTR) {
 		conn_finish(s, c, RESET);
+	}
+}
+
+static uint64_t
+message_size(struct stream *s)
+{
+	uint64_t span = s->opt.message_max - s->opt.message_min + 1;
+	uint64_t bits = 64 - (uint64_t)__builtin_clzll(span), limit;
+
+	if (s->opt.mixed) {
+		limit = UINT64_C(1) << random_below(s, bits + 1);
+		span = limit < span ? limit : span;
+	}
+	return s->opt.message_min + random_below(s, span);
 }
 
 static void
 conn_begin_message(struct stream *s, struct conn *c)
 {
-	uint64_t span = s->opt.message_max - s->opt.message_min + 1;
-	uint64_t size = s->opt.message_min + random_below(s, span);
+	uint64_t size = message_size(s);
 
 	if (size > c->goal - c->sent)
 		size = c->goal - c->sent;
@@ -357,6 +442,8 @@ conn_write(struct stream *s, struct conn *c)
 	code(s, c->id, c->sent, bytes, count);
 	n = send(c->fd, bytes, count, flags);
 	if (n > 0) {
+		if (c->sent == c->verified && c->waiting_ms < s->now_ms)
+			c->waiting_ms = s->now_ms;
 		c->sent += (uint64_t)n;
 		s->sent_ms = s->now_ms;
 	} else if (n < 0 && errno != EAGAIN && errno != EINTR) {
@@ -402,11 +489,11 @@ conn_event(struct stream *s, struct conn *c, uint32_t events)
 
 	if (!c->connected && !conn_connected(s, c))
 		return;
-	if (!conn_reads(s) && (events & gone)) {
+	if (!conn_is_pausing(s, c) && !conn_reads(s, c) && (events & gone)) {
 		conn_finish(s, c, events & EPOLLERR ? RESET : CLOSED);
 		return;
 	}
-	if (conn_reads(s) && (events & (EPOLLIN | gone)))
+	if (conn_reads(s, c) && (events & (EPOLLIN | gone)))
 		conn_read(s, c);
 	if (c->fd >= 0 && conn_wants_write(s, c))
 		conn_write(s, c);
@@ -421,7 +508,7 @@ conn_stop(struct stream *s, struct conn *c)
 		c->goal = c->message_end = c->sent;
 	if (s->opt.hold && s->stopping)
 		c->goal += FAREWELL_BYTES;
-	c->next_ms = 0;
+	c->next_ms = c->resume_ms = 0;
 	if (c->connected)
 		conn_settle(s, c);
 }
@@ -470,21 +557,45 @@ announce_stuck(struct stream *s)
 }
 
 static void
+print_counts(const struct stream *s)
+{
+	printf("connections %" PRIu64 " bytes %" PRIu64 " wrong %" PRIu64
+	       " lost %" PRIu64 " refused %" PRIu64 " reset %" PRIu64
+	       " closed %" PRIu64 " late %" PRIu64 " gap %" PRId64 "\n",
+	    s->count[ENDED], s->bytes, s->wrong, s->lost, s->count[REFUSED],
+	    s->count[RESET], s->count[CLOSED], s->count[LATE], s->gap_ms);
+}
+
+static void
+stream_progress(struct stream *s)
+{
+	if (!s->opt.progress || s->now_ms < s->progress_ms)
+		return;
+	s->progress_ms = s->now_ms + PROGRESS_MS;
+	printf("progress open %" PRIu64 " ", s->open);
+	print_counts(s);
+	fflush(stdout);
+}
+
+static void
 stream_tick(struct stream *s)
 {
 	uint64_t i;
 
 	conns_open(s);
+	stream_progress(s);
 	if (!s->opt.in_rounds) {
 		announce("connected", &s->connected, s->opt.connections);
 		announce("answered", &s->answered, s->opt.connections);
 		announce_stuck(s);
 	}
-	if (s->opt.interval_ms == 0)
-		return;
-	for (i = 0; i < s->opt.connections; i++)
-		if (s->conns[i].fd >= 0)
+	for (i = 0; i < s->opt.connections; i++) {
+		if (s->conns[i].fd < 0)
+			continue;
+		conn_note_gap(s, &s->conns[i]);
+		if (s->opt.interval_ms > 0 || s->opt.mixed)
 			conn_watch(s, &s->conns[i]);
+	}
 }
 
 static void
@@ -534,11 +645,7 @@ stream_report(const struct stream *s)
 {
 	bool cut = s->count[RESET] + s->count[CLOSED] + s->lost > 0;
 
-	printf("connections %" PRIu64 " bytes %" PRIu64 " wrong %" PRIu64
-	       " lost %" PRIu64 " refused %" PRIu64 " reset %" PRIu64
-	       " closed %" PRIu64 " late %" PRIu64 "\n",
-	    s->count[ENDED], s->bytes, s->wrong, s->lost, s->count[REFUSED],
-	    s->count[RESET], s->count[CLOSED], s->count[LATE]);
+	print_counts(s);
 	if (s->count[LATE] > 0)
 		fprintf(stderr,
 		    "stream: time is up: %" PRIu64 " connections "
@@ -624,6 +731,8 @@ static const struct option long_options[] = {
 	{ "oob", no_argument, NULL, 'O' },
 	{ "reset-at-random", no_argument, NULL, 'R' },
 	{ "allow-cut", no_argument, NULL, 'A' },
+	{ "mixed", no_argument, NULL, 'M' },
+	{ "progress", no_argument, NULL, 'G' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -726,6 +835,12 @@ option_set(struct options *o, int letter)
 		break;
 	case 'A':
 		o->allow_cut = 1;
+		break;
+	case 'M':
+		o->mixed = 1;
+		break;
+	case 'G':
+		o->progress = 1;
 		break;
 	default:
 		fprintf(stderr, "stream: see the options in its source\n");

@@ -79,7 +79,7 @@ teardown() {
 	stream --connections 100 --bytes 100000
 	stream --connections 50 --bytes 1000000 --reset-at-random --allow-cut
 	kill -KILL "$(worker_pid 0)"
-	wait_until journal_has 'worker 0 .* was killed by SIGKILL; restarting'
+	wait_until journal_has 'worker 0 .* was killed by SIGKILL; its standby takes over'
 	kill -USR1 "$MASTER"
 	wait_until journal_has 'slot 1: worker'
 	kill -TTIN "$MASTER"

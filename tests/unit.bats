@@ -20,3 +20,11 @@ setup() {
 @test "steering: only served slots get connections" {
 	"$UNIT/steering"
 }
+
+@test "verdict: who is called again, closed, reset" {
+	"$UNIT/verdict"
+}
+
+@test "ledger: what the kernel knows of an interrupted recv or send" {
+	"$UNIT/ledger"
+}

@@ -9,6 +9,13 @@ static unsigned char place[CONNECTION_PLACE];
 static const struct in6_addr nobody;
 
 static void
+open_at(struct connection *c, uint64_t now_ms)
+{
+	connection_fill(c, &nobody, 0, now_ms);
+	connection_open(c);
+}
+
+static void
 an_entry_is_one_cache_line(void)
 {
 	CHECK(sizeof(struct connection) == 64);
@@ -20,12 +27,12 @@ one_store_opens_and_closes(void)
 	struct connection c = { 0 };
 
 	CHECK(!connection_is_open(&c));
-	connection_open(&c, &nobody, 0, 1000);
+	open_at(&c, 1000);
 	CHECK(connection_is_open(&c) && c.generation == 1);
 	CHECK(c.opened_ms == 1000 && c.progress_ms == 1000);
 	connection_close(&c);
 	CHECK(!connection_is_open(&c));
-	connection_open(&c, &nobody, 0, 2000);
+	open_at(&c, 2000);
 	CHECK(c.generation == 3 && c.opened_ms == 2000);
 }
 
@@ -66,7 +73,7 @@ what_is_kept_comes_back(void)
 
 	for (size_t i = 0; i < sizeof bytes; i++)
 		bytes[i] = (unsigned char)(i * 31 + i / 251);
-	connection_open(&c, &nobody, 0, 0);
+	open_at(&c, 0);
 	for (size_t count = 1; count <= CONNECTION_PLACE; count += 1237)
 		for (size_t sent = 0; sent < count; sent += count / 3 + 1) {
 			answer(&c, bytes, count, sent);
@@ -82,7 +89,7 @@ the_right_timeout_counts(void)
 {
 	struct connection c = { 0 };
 
-	connection_open(&c, &nobody, 0, 1000);
+	open_at(&c, 1000);
 	CHECK(connection_overdue(&c, 99000, 0, 0) == CLOSE_NOT);
 	CHECK(connection_overdue(&c, 1499, 500, 100) == CLOSE_NOT);
 	CHECK(connection_overdue(&c, 1500, 500, 0) == CLOSE_IDLE_TIMEOUT);
@@ -96,7 +103,7 @@ a_place_is_spare_when_used_empty_and_quiet(void)
 {
 	struct connection c = { 0 };
 
-	connection_open(&c, &nobody, 0, 0);
+	open_at(&c, 0);
 	CHECK(!connection_place_is_spare(&c, 5000, 1000));
 	answer(&c, (const unsigned char *)"ab", 2, 1);
 	CHECK(!connection_place_is_spare(&c, 5000, 1000));

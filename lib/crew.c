@@ -1,0 +1,440 @@
+#include "crew.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "death.h"
+#include "handover.h"
+#include "hang.h"
+#include "hear.h"
+#include "log.h"
+
+enum {
+	KILL_MS = 1000, /* past its time, what was asked to end is killed */
+};
+
+/* ---- what is known ------------------------------------------------------ */
+
+unsigned
+crew_wanted(const struct crew *crew)
+{
+	unsigned count = 0;
+
+	while (count < crew->slot_count && crew->slots[count].wanted)
+		count++;
+	return count;
+}
+
+uint64_t
+crew_connections(const struct crew *crew)
+{
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			count +=
+			    slot_open_connections(crew->slots[i].pair->memory);
+	return count;
+}
+
+bool
+crew_is_gone(const struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			return false;
+	return true;
+}
+
+bool
+crew_is_starting(const struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair &&
+		    crew->slots[i].pair->state == PAIR_STARTING)
+			return true;
+	return false;
+}
+
+void
+crew_log_status(const struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		const struct slot *slot = &crew->slots[i];
+		const struct pair *p = slot->pair;
+
+		if (!p)
+			continue;
+		log_info("slot %u: worker %d %s, %" PRIu64
+			 " connections, %" PRIu64 " accepted, %" PRIu64
+			 " bytes in, %" PRIu64 " bytes out, %" PRIu64
+			 " restarts, %" PRIu64 " take-overs, standby %d",
+		    i, (int)p->worker, pair_state_names[p->state],
+		    slot_open_connections(p->memory),
+		    p->memory->counters.accepted, p->memory->counters.received,
+		    p->memory->counters.sent, slot->restart.deaths,
+		    slot->takeovers, (int)p->heir);
+	}
+}
+
+static bool
+has_room(const struct pair *pair)
+{
+	return slot_open_connections(pair->memory) + SLOT_FDS_BESIDE <
+	    pair->fds;
+}
+
+struct pair *
+crew_least_loaded(const struct crew *crew, const struct pair *except)
+{
+	struct pair *best = NULL;
+
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (!pair || pair == except || !crew->slots[i].wanted ||
+		    pair->state != PAIR_SERVING || !has_room(pair))
+			continue;
+		if (!best ||
+		    slot_open_connections(pair->memory) <
+			slot_open_connections(best->memory))
+			best = pair;
+	}
+	return best;
+}
+
+/* ---- orders ------------------------------------------------------------- */
+
+void
+crew_order_listener(struct pair *pair, enum control_type type,
+    const struct endpoint *endpoint, unsigned owner, int fd)
+{
+	const struct control_message message = { .type = type,
+		.serial = endpoint_serial(endpoint, owner),
+		.address = endpoint->bound };
+
+	pair_send(pair, &message, fd, NULL);
+}
+
+static void
+order_end(struct crew *crew, struct pair *pair)
+{
+	uint64_t left_ms =
+	    crew->end_ms > crew->now_ms ? crew->end_ms - crew->now_ms : 0;
+
+	pair_order(pair, CONTROL_CLOSE, 0);
+	pair_order(pair, crew->how, left_ms);
+	pair->deadline_ms = crew->end_ms + KILL_MS;
+}
+
+/* The listeners that a slot has and its worker may not: of addresses that a
+ * reload added, and of slots that are down. Those of addresses that are no more
+ * it is to close. */
+static void
+order_listeners(struct crew *crew, struct pair *pair)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++) {
+		struct endpoint *e = &crew->endpoints.list[i];
+
+		if (!e->used)
+			continue;
+		if (e->listeners[pair->slot] >= 0 &&
+		    !endpoint_is_configured(e, &crew->config))
+			crew_order_listener(
+			    pair, CONTROL_CLOSE, e, pair->slot, -1);
+		else if (e->listeners[pair->slot] >= 0 && !e->known[pair->slot])
+			crew_order_listener(pair, CONTROL_LISTEN, e, pair->slot,
+			    e->listeners[pair->slot]);
+		for (unsigned owner = 0; owner < crew->slot_count; owner++)
+			if (e->lent_to[owner] == pair->slot + 1)
+				crew_order_listener(pair, CONTROL_LISTEN, e,
+				    owner, e->listeners[owner]);
+	}
+}
+
+void
+crew_switch(struct crew *crew, struct pair *pair)
+{
+	pair->switching = true;
+	if (pair->taking_over)
+		return; /* then brief says it */
+	pair_order(pair, CONTROL_END, 0);
+	pair->deadline_ms = crew->now_ms + KILL_MS;
+}
+
+void
+crew_brief(struct crew *crew, struct pair *pair)
+{
+	if (crew->ending) {
+		order_end(crew, pair);
+		return;
+	}
+	if (pair->switching) {
+		crew_switch(crew, pair);
+		return;
+	}
+	order_listeners(crew, pair);
+	pair_order(pair, CONTROL_SERVE, 0);
+	if (pair->state == PAIR_RETIRING) {
+		pair_order(pair, CONTROL_CLOSE, 0);
+		pair_order(pair, CONTROL_HAND, 0);
+		pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	}
+	handover_repeat(crew, pair);
+}
+
+void
+crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
+{
+	pair->taking_over = true;
+	pair->takeover_due = true;
+	pair->verdict = verdict;
+	pair->hung = false;
+	pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	crew_send_takeover(pair);
+}
+
+void
+crew_send_takeover(struct pair *pair)
+{
+	const struct control_message message = { .type = CONTROL_TAKE_OVER,
+		.serial = pair->takeover + 1,
+		.value = pair->verdict };
+
+	if (!pair->takeover_due || pair_has_dying(pair))
+		return;
+	pair->takeover_due = false;
+	pair->takeover++;
+	pair_send_standby(pair, pair->switching ? pair->side ^ 1 : pair->side,
+	    &message, NULL);
+}
+
+void
+crew_give_up(struct pair *pair)
+{
+	const struct control_message message = { .type = CONTROL_TAKE_OVER,
+		.value = VERDICT_RESET };
+
+	pair->takeover_due = false;
+	pair_kill(pair);
+	pair_send_standby(pair, 0, &message, NULL);
+	pair_send_standby(pair, 1, &message, NULL);
+}
+
+/* ---- births ------------------------------------------------------------- */
+
+void
+crew_want(struct crew *crew, unsigned count)
+{
+	if (crew->slot_count < count)
+		crew->slot_count = count;
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		crew->slots[i].wanted = i < count;
+}
+
+static bool
+watch(struct crew *crew, const struct pair *pair)
+{
+	const int fds[] = { pair->control, pair->standby[0], pair->standby[1] };
+
+	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+		struct epoll_event event = { .events = EPOLLIN };
+
+		event.data.fd = fds[i];
+		if (epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fds[i], &event) < 0)
+			return false;
+	}
+	return true;
+}
+
+bool
+crew_start(struct crew *crew, unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *))
+{
+	struct pair *pair = pair_fork(slot, config, run);
+
+	if (!pair)
+		return false;
+	crew->slots[slot].pair = pair;
+	if (crew->slot_count <= slot)
+		crew->slot_count = slot + 1;
+	pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		struct endpoint *e = endpoints_of(&crew->endpoints, config, i);
+
+		e->known[slot] = false;
+		crew_order_listener(
+		    pair, CONTROL_LISTEN, e, slot, e->listeners[slot]);
+	}
+	if (!watch(crew, pair)) {
+		log_error("cannot watch worker %u: %s", slot, strerror(errno));
+		pair_kill(pair);
+	}
+	return true;
+}
+
+void
+crew_serve(struct crew *crew, struct pair *pair)
+{
+	pair->state = PAIR_SERVING;
+	crew->slots[pair->slot].proven = true;
+	crew_brief(crew, pair);
+}
+
+/* ---- reload ------------------------------------------------------------- */
+
+/* Where the standby has just died this is for the one that comes. */
+void
+crew_ask_candidate(struct pair *pair, const struct config *next)
+{
+	const struct control_message message = { .type = CONTROL_CANDIDATE,
+		.pid = pair->heir };
+	const struct control_bytes bytes = { .bytes = (void *)next,
+		.size = sizeof *next };
+
+	if (pair->candidate_asked || pair->taking_over || pair->heir == 0 ||
+	    pair_has_dying(pair))
+		return;
+	pair->candidate_asked = true;
+	pair_send_standby(pair, pair->side, &message, &bytes);
+}
+
+void
+crew_dismiss_candidate(struct pair *pair)
+{
+	if (pair->candidate > 0)
+		pair_dismiss(pair, pair->candidate);
+	pair->candidate = 0;
+	pair->candidate_asked = pair->candidate_ready = false;
+}
+
+/* ---- retiring ----------------------------------------------------------- */
+
+void
+crew_retire(struct crew *crew, struct pair *pair)
+{
+	pair->state = PAIR_RETIRING;
+	crew_brief(crew, pair);
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+void
+crew_kill(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			pair_kill(crew->slots[i].pair);
+}
+
+/* The queues are the workers' now: when one has emptied and closed its
+ * listener, no duplicate of ours keeps it open. */
+void
+crew_end(struct crew *crew, enum control_type how)
+{
+	crew->ending = true;
+	crew->how = how;
+	crew->end_ms = crew->now_ms + crew->config.drain_timeout_ms;
+	endpoints_remove_all(&crew->endpoints);
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (!pair)
+			continue;
+		if (!pair->switching)
+			crew_dismiss_candidate(pair);
+		if (pair->state < PAIR_SERVING) {
+			pair->state = PAIR_ENDING;
+			pair_kill(pair);
+		} else {
+			order_end(crew, pair);
+		}
+	}
+}
+
+void
+crew_hear(struct crew *crew, int fd)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (pair &&
+		    (pair->control == fd || pair->standby[0] == fd ||
+			pair->standby[1] == fd)) {
+			hear_pair(crew, pair);
+			death_bury_if_gone(crew, pair);
+			return;
+		}
+	}
+}
+
+/* ---- time --------------------------------------------------------------- */
+
+static void
+enforce_deadline(struct crew *crew, struct pair *pair)
+{
+	if (pair->deadline_ms == 0 || crew->now_ms < pair->deadline_ms)
+		return;
+	log_warning("worker %u (pid %d) is still %s: killing it", pair->slot,
+	    (int)pair->worker,
+	    pair->hung ? "hanging" : pair_state_names[pair->state]);
+	pair->deadline_ms = 0;
+	if (!crew->ending && !pair->taking_over && pair->heir > 0)
+		kill(pair->worker, SIGKILL);
+	else
+		crew_give_up(pair);
+}
+
+static void
+clone_again(struct crew *crew, struct pair *pair)
+{
+	if (pair->clone_ms == 0 || crew->now_ms < pair->clone_ms)
+		return;
+	pair->clone_ms = 0;
+	pair_order(pair, CONTROL_CLONE, 0);
+}
+
+void
+crew_keep_time(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair) {
+			enforce_deadline(crew, crew->slots[i].pair);
+			clone_again(crew, crew->slots[i].pair);
+		}
+	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
+		hang_look(crew);
+}
+
+static void
+bring_forward(uint64_t *due_ms, uint64_t when_ms)
+{
+	if (when_ms != 0 && (*due_ms == 0 || when_ms < *due_ms))
+		*due_ms = when_ms;
+}
+
+uint64_t
+crew_due_ms(const struct crew *crew)
+{
+	uint64_t due_ms = crew->look_ms;
+
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		const struct slot *slot = &crew->slots[i];
+
+		if (!slot->pair && slot->restart_ms > crew->now_ms)
+			bring_forward(&due_ms, slot->restart_ms);
+		if (slot->retire_ms > crew->now_ms)
+			bring_forward(&due_ms, slot->retire_ms);
+		if (slot->pair) {
+			bring_forward(&due_ms, slot->pair->deadline_ms);
+			bring_forward(&due_ms, slot->pair->clone_ms);
+		}
+	}
+	return due_ms;
+}

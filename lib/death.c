@@ -1,0 +1,290 @@
+#include "death.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "handover.h"
+#include "hear.h"
+#include "lending.h"
+#include "log.h"
+
+/* A batch of events can be many deaths long, where many clients send what
+ * breaks the service: each that is closed is progress, as each byte is. */
+static uint64_t
+progress(const struct slot_memory *memory)
+{
+	const struct slot_counters *counters = &memory->counters;
+
+	return memory->done + counters->accepted + counters->closed +
+	    counters->received + counters->sent;
+}
+
+/* Reads what the dead worker was at. It wrote that, so it is checked. */
+static struct death
+describe_death(const struct pair *pair, int status, pid_t pid)
+{
+	const struct slot_memory *memory = pair->memory;
+	const struct transaction *t = &memory->transaction;
+	struct death death = { .status = status,
+		.hung = pair->hung,
+		.valid = slot_is_valid(memory, pair->fds),
+		.progress = progress(memory) };
+
+	if (!death.valid || t->phase != PHASE_RUN)
+		return death;
+	death.running = true;
+	death.ran = t->runner == pid;
+	death.fd = t->fd;
+	death.generation = memory->connections[t->fd].generation;
+	death.position = t->base;
+	return death;
+}
+
+static void
+bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
+{
+	const struct death death = describe_death(pair, status, pid);
+	enum verdict verdict = verdict_judge(&pair->history, &death);
+
+	if (verdict == VERDICT_RESET) {
+		log_error(
+		    "worker %u (pid %d) %s, and its slot %s: resetting it",
+		    pair->slot, (int)pid, pair_death(status).text,
+		    death.valid ? "makes no progress" : "is damaged");
+		crew_give_up(pair);
+		return;
+	}
+	crew->slots[pair->slot].takeovers++;
+	log_warning("worker %u (pid %d) %s; its standby takes over", pair->slot,
+	    (int)pid, pair_death(status).text);
+	crew_order_takeover(crew, pair, verdict);
+}
+
+static bool
+ended_as_ordered(const struct crew *crew, const struct pair *pair, int status)
+{
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+	    (crew->ending || pair->state == PAIR_RETIRING) &&
+	    slot_open_connections(pair->memory) == 0;
+}
+
+static bool
+is_permanent(int status)
+{
+	return WIFEXITED(status) &&
+	    WEXITSTATUS(status) == CONTROL_EXIT_PERMANENT;
+}
+
+/* The first process of a slot died before there was a standby. */
+static void
+bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+	const char *cause = *pair->failure ? pair->failure : "";
+	uint64_t delay_ms;
+
+	pair->state = PAIR_ENDING;
+	if (!slot->wanted) {
+		snprintf(crew->failure, sizeof crew->failure,
+		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
+		    *cause ? ": " : "", cause);
+	} else if (is_permanent(status)) {
+		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
+	} else {
+		delay_ms = restart_delay_ms(
+		    &slot->restart, crew->now_ms - pair->started_ms);
+		slot->restart_ms = crew->now_ms + delay_ms;
+		log_warning("worker %u (pid %d) %s%s%s; restarting in %" PRIu64
+			    " ms",
+		    pair->slot, (int)pid, pair_death(status).text,
+		    *cause ? ": " : "", cause, delay_ms);
+	}
+}
+
+static void
+worker_died(struct crew *crew, struct pair *pair, int status)
+{
+	pid_t pid = pair->worker;
+
+	pair->worker = 0;
+	if (pair->state == PAIR_STARTING) {
+		bury_beginner(crew, pair, status, pid);
+	} else if (ended_as_ordered(crew, pair, status)) {
+		log_info(
+		    "worker %u (pid %d) has drained", pair->slot, (int)pid);
+		pair->state = PAIR_ENDING;
+		crew_give_up(pair);
+	} else if (pair->switching && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == 0) {
+		crew_order_takeover(crew, pair, VERDICT_GO_ON);
+	} else if (pair->state != PAIR_ENDING) {
+		bury_worker(crew, pair, status, pid);
+	}
+}
+
+/* Where it had been told to take over, the death is a worker's; what it may
+ * have cloned before waits at the same socket. */
+static void
+standby_died(struct crew *crew, struct pair *pair, int status)
+{
+	pid_t pid = pair->heir;
+
+	pair->heir = 0;
+	if (pair->state == PAIR_ENDING)
+		return;
+	if (pair->taking_over && !pair->switching) {
+		bury_worker(crew, pair, status, pid);
+		return;
+	}
+	log_warning("standby %u (pid %d) %s; the worker clones another",
+	    pair->slot, (int)pid, pair_death(status).text);
+	if (pair->candidate == 0)
+		pair->candidate_asked = false;
+	if (!pair->taking_over)
+		pair_order(pair, CONTROL_CLONE, 0);
+}
+
+/* A kill from outside is no fault of the new configuration: it is asked again.
+ * While the candidate is taking over, the standby can still do so. */
+static void
+candidate_died(struct crew *crew, struct pair *pair, int status)
+{
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	pair->candidate = 0;
+	pair->candidate_asked = pair->candidate_ready = false;
+	if (pair->state == PAIR_ENDING)
+		return;
+	if (!killed || pair->switching)
+		snprintf(crew->failure, sizeof crew->failure,
+		    "the candidate for worker %u %s", pair->slot,
+		    pair_death(status).text);
+	if (pair->switching && pair->taking_over) {
+		pair->switching = false;
+		crew_order_takeover(crew, pair, VERDICT_GO_ON);
+	}
+	pair->switching = false;
+}
+
+static void
+lose_slot(struct crew *crew, struct pair *pair)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+	uint64_t lost = slot_open_connections(pair->memory);
+	uint64_t delay_ms =
+	    restart_delay_ms(&slot->restart, crew->now_ms - pair->started_ms);
+	char when[32] = "at once";
+
+	slot->restart_ms = crew->now_ms + delay_ms;
+	if (delay_ms > 0)
+		snprintf(when, sizeof when, "in %" PRIu64 " ms", delay_ms);
+	log_error("slot %u: worker and standby died together, %" PRIu64
+		  " connections are lost; restarting %s",
+	    pair->slot, lost, when);
+}
+
+/* All of a pair's processes are dead: nobody holds the other ends any more. */
+static void
+bury_pair(struct crew *crew, struct pair *pair)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+
+	if (!slot->wanted || slot->retire_ms != 0) {
+		endpoints_drop(&crew->endpoints, pair->slot);
+		slot->proven = false;
+	} else if (pair->state != PAIR_ENDING && !crew->ending) {
+		lose_slot(crew, pair);
+		endpoints_drop_removed(
+		    &crew->endpoints, pair->slot, &crew->config);
+	}
+	lending_forget(crew, pair->slot);
+	handover_forget(crew, pair);
+	slot->pair = NULL;
+	pair_free(pair);
+}
+
+void
+death_bury_if_gone(struct crew *crew, struct pair *pair)
+{
+	if (pair->control < 0 && pair->worker == 0)
+		bury_pair(crew, pair);
+}
+
+static struct pair *
+find_by_pid(const struct crew *crew, pid_t pid)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (pair &&
+		    (pair->worker == pid || pair->heir == pid ||
+			pair->candidate == pid || pair_find_dying(pair, pid)))
+			return pair;
+	}
+	return NULL;
+}
+
+static void
+died(struct crew *crew, struct pair *pair, pid_t pid, int status)
+{
+	pid_t *dying = pair_find_dying(pair, pid);
+
+	if (dying) {
+		*dying = 0;
+		crew_send_takeover(pair);
+	}
+	if (pid == pair->worker)
+		worker_died(crew, pair, status);
+	else if (pid == pair->heir)
+		standby_died(crew, pair, status);
+	else if (pid == pair->candidate)
+		candidate_died(crew, pair, status);
+}
+
+static void
+hear_all(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			hear_pair(crew, crew->slots[i].pair);
+}
+
+/* The last words may have been a pair's last, whoever's death this is. */
+static void
+bury_all_gone(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			death_bury_if_gone(crew, crew->slots[i].pair);
+}
+
+/* Its pid is still the dead one's: what was said before can name it. */
+static void
+reap(struct crew *crew, pid_t pid)
+{
+	struct pair *pair;
+	int status;
+
+	hear_all(crew);
+	pair = find_by_pid(crew, pid);
+	if (waitpid(pid, &status, 0) < 0)
+		return; /* cannot be: it has been seen dead */
+	if (pair)
+		died(crew, pair, pid, status);
+	bury_all_gone(crew);
+}
+
+void
+death_reap(struct crew *crew)
+{
+	siginfo_t info = { .si_pid = 0 };
+
+	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	    info.si_pid != 0) {
+		reap(crew, info.si_pid);
+		info.si_pid = 0;
+	}
+}

@@ -1,0 +1,29 @@
+/*
+ * handover: connections of a retiring slot on their way to others, one at a
+ * time. The source offers, we pass on, the target adopts, and only then the
+ * source lets go. Each side counts: a number that comes again, because a worker
+ * died before it heard the answer, is answered again and does nothing else.
+ */
+#ifndef PREFORKD_HANDOVER_H
+#define PREFORKD_HANDOVER_H
+
+#include "crew.h"
+
+/* A slot offers a connection: FD, and LENGTH pending bytes in crew->bytes. A
+ * worker that took over may offer what its predecessor had offered. */
+void handover_offer(struct crew *, struct pair *,
+    const struct control_message *message, int fd, size_t length);
+
+/* A slot has adopted connection NUMBER. */
+void handover_adopted(struct crew *, struct pair *, uint64_t number);
+
+/* Sends what still lacks a target on its way, if there is one now. */
+void handover_pass_on(struct crew *);
+
+/* Tells a new worker again what its predecessor was to adopt. */
+void handover_repeat(const struct crew *, struct pair *);
+
+/* All of a pair is dead: a target takes the connection with it. */
+void handover_forget(struct crew *, const struct pair *);
+
+#endif

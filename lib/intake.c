@@ -1,0 +1,446 @@
+#include "intake.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "exchange.h"
+#include "log.h"
+
+enum {
+	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
+	PAUSE_MS = 100,	      /* without accepting, when resources lack */
+	PAUSE_LOG_MS = 60000, /* at most one line about it in this time */
+};
+
+/* ---- OPEN --------------------------------------------------------------- */
+
+static void
+log_opened(const struct connection *c)
+{
+	if (log_wants(LOG_DEBUG))
+		log_debug("connection %s opened",
+		    address_format_peer(&c->peer_ip, c->peer_port).text);
+}
+
+/* The entry is filled in; each step may have been done before. Returns false,
+ * and closes the connection, where the kernel cannot watch it. */
+static bool
+finish_open(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+	const struct transaction *t = &memory->transaction;
+	struct connection *c = &memory->connections[t->fd];
+	int fd = t->fd, error = 0;
+
+	if ((unsigned)fd >= memory->fds_used)
+		store(memory->fds_used, (uint32_t)fd + 1);
+	if (loop->config->idle_timeout_ms > 0)
+		store(memory->sweep_wanted, 1);
+	if (!connection_is_open(c)) {
+		log_opened(c);
+		connection_open(c);
+	}
+	store(memory->counters.accepted, t->count);
+	if (t->number != 0)
+		store(memory->adopted, t->number);
+	if (loop_watch(
+		loop, EPOLL_CTL_ADD, fd, EXCHANGE_EVENTS, c->generation) < 0 &&
+	    errno != EEXIST)
+		error = errno; /* ENOMEM, ENOSPC */
+	slot_end(memory);
+	if (error == 0)
+		return true;
+	exchange_close(loop, fd, CLOSE_NO_MEMORY);
+	errno = error;
+	return false;
+}
+
+/* FD's entry is filled in: from here on it has a name in slot memory. NUMBER is
+ * its number where it comes from another slot, or 0. */
+static bool
+open_connection(struct loop *loop, int fd, uint64_t number)
+{
+	struct transaction *t = &loop->memory->transaction;
+
+	t->count = loop->memory->counters.accepted + 1;
+	t->number = number;
+	store(t->fd, fd);
+	store(t->phase, PHASE_OPEN);
+	return finish_open(loop);
+}
+
+/* FD has been accepted from the peer that the record names. */
+static bool
+open_accepted(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	struct in6_addr ip;
+	in_port_t port;
+
+	address_peer(&memory->transaction.peer, &ip, &port);
+	connection_fill(&memory->connections[fd], &ip, port, loop->now_ms);
+	return open_connection(loop, fd, 0);
+}
+
+bool
+intake_adopt(struct loop *loop, int fd, const struct connection *entry,
+    const unsigned char *pending, uint64_t n)
+{
+	struct connection *c = &loop->memory->connections[fd];
+	uint32_t generation = c->generation;
+
+	*c = *entry;
+	c->generation = generation;
+	c->place_used = false;
+	if (connection_pending(c) > 0) {
+		connection_keep(c, slot_place(loop->memory, fd), pending,
+		    (size_t)connection_pending(c));
+		store(loop->memory->sweep_wanted, 1);
+	}
+	return open_connection(loop, fd, n);
+}
+
+/* ---- listeners ---------------------------------------------------------- */
+
+static int
+count_listeners(const struct loop *loop)
+{
+	return (int)loop->memory->listeners_used;
+}
+
+static struct slot_listener *
+find_serial(const struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd > 0 && listeners[i].serial == serial)
+			return &listeners[i];
+	return NULL;
+}
+
+static struct slot_listener *
+find_fd(const struct loop *loop, int fd)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd == fd)
+			return &listeners[i];
+	return NULL;
+}
+
+/* An entry whose fd is 0: one given up, or the next; NULL where all are used.
+ */
+static struct slot_listener *
+find_free(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+	struct slot_listener *listener = find_fd(loop, 0);
+
+	if (listener || memory->listeners_used == SLOT_LISTENERS)
+		return listener;
+	listener = &memory->listeners[memory->listeners_used];
+	store(memory->listeners_used, memory->listeners_used + 1);
+	return listener;
+}
+
+bool
+intake_has(const struct loop *loop, uint64_t serial)
+{
+	return find_serial(loop, serial) != NULL;
+}
+
+int
+intake_add(struct loop *loop, uint64_t serial, int fd)
+{
+	struct slot_listener *listener = find_free(loop);
+
+	if (!listener) {
+		errno = ENOSPC;
+		return -1;
+	}
+	listener->serial = serial;
+	listener->closing = 0;
+	store(listener->fd, fd);
+	return loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
+}
+
+/* The descriptor first leaves the epoll instance, as the master's duplicate
+ * keeps the listener open (epoll(7), "Questions and answers"). */
+static void
+finish_release(struct loop *loop)
+{
+	int fd = loop->memory->transaction.fd;
+	struct slot_listener *listener = find_fd(loop, fd);
+
+	if (listener) {
+		loop_watch(loop, EPOLL_CTL_DEL, fd, 0, 0);
+		close(fd);
+		store(listener->fd, 0);
+	}
+	slot_end(loop->memory);
+}
+
+static void
+release(struct loop *loop, const struct slot_listener *listener)
+{
+	slot_begin(loop->memory, PHASE_RELEASE, listener->fd);
+	finish_release(loop);
+}
+
+void
+intake_release(struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listener = find_serial(loop, serial);
+
+	if (listener)
+		release(loop, listener);
+}
+
+void
+intake_close(struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listener = find_serial(loop, serial);
+
+	if (listener)
+		store(listener->closing, 1);
+}
+
+void
+intake_close_all(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (loop->memory->listeners[i].fd > 0)
+			store(loop->memory->listeners[i].closing, 1);
+}
+
+bool
+intake_is_empty(const struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (loop->memory->listeners[i].fd > 0)
+			return false;
+	return true;
+}
+
+/* ---- accepting ---------------------------------------------------------- */
+
+/* The table may be smaller than a later configuration wants. */
+static bool
+has_room(const struct loop *loop)
+{
+	uint64_t open = slot_open_connections(loop->memory);
+
+	return open < loop->config->max_connections;
+}
+
+/* Listeners are level-triggered: while they are armed the kernel repeats that
+ * connections wait, while they are not the queue just holds them. */
+void
+intake_arm(struct loop *loop, struct intake *intake)
+{
+	bool arm;
+
+	if (intake->resume_ms != 0 && loop->now_ms >= intake->resume_ms)
+		intake->resume_ms = 0;
+	arm = intake->open && has_room(loop) && intake->resume_ms == 0;
+	if (arm == intake->armed)
+		return;
+	intake->armed = arm;
+	for (int i = 0; i < count_listeners(loop); i++)
+		/* Cannot fail: it is registered, and nothing is allocated. */
+		if (loop->memory->listeners[i].fd > 0)
+			loop_watch(loop, EPOLL_CTL_MOD,
+			    loop->memory->listeners[i].fd, arm ? EPOLLIN : 0,
+			    0);
+}
+
+/* Without descriptors or memory the connections stay in the queue for a
+ * moment; a listener left armed would wake us without end. */
+static void
+pause_accepting(struct loop *loop, struct intake *intake, int error)
+{
+	struct slot_memory *memory = loop->memory;
+
+	intake->resume_ms = loop->now_ms + PAUSE_MS;
+	if (memory->pause_logged_ms != 0 &&
+	    loop->now_ms - memory->pause_logged_ms < PAUSE_LOG_MS)
+		return;
+	store(memory->pause_logged_ms, loop->now_ms);
+	log_warning("accepting paused: %s", strerror(error));
+}
+
+/* The errors of a connection that died in the queue or of the network it came
+ * by (accept(2), ERRORS); the next in the queue is not concerned. */
+static bool
+concerns_one_connection(int error)
+{
+	switch (error) {
+	case ECONNABORTED:
+	case EINTR:
+	case EPROTO:
+	case EPERM:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Takes one connection off the queue. Returns 0, or what kept it from that:
+ * EAGAIN where the queue is empty. */
+static int
+accept_one(struct loop *loop, struct intake *intake, int listener)
+{
+	struct transaction *t = &loop->memory->transaction;
+	int fd, error;
+
+	t->peer.ss_family = 0;
+	t->peer_length = sizeof t->peer;
+	slot_begin(loop->memory, PHASE_ACCEPT, listener);
+	fd = accept4(listener, (struct sockaddr *)&t->peer, &t->peer_length,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	error = errno;
+	if (fd >= 0 && open_accepted(loop, fd))
+		return 0;
+	if (fd >= 0)
+		error = errno;
+	else
+		slot_end(loop->memory);
+	if (error != EAGAIN && !concerns_one_connection(error)) {
+		pause_accepting(loop, intake, error);
+		return error;
+	}
+	return error == EAGAIN ? EAGAIN : 0;
+}
+
+static int
+accept_batch(struct loop *loop, struct intake *intake, int listener)
+{
+	int error = 0;
+
+	for (int i = 0; i < ACCEPT_BATCH && error == 0; i++)
+		error =
+		    has_room(loop) ? accept_one(loop, intake, listener) : EBUSY;
+	return error;
+}
+
+void
+intake_accept(struct loop *loop, struct intake *intake, int fd)
+{
+	if (intake->armed && fd > 0 && find_fd(loop, fd))
+		accept_batch(loop, intake, fd);
+}
+
+uint64_t
+intake_finish(struct loop *loop, struct intake *intake)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop) && intake->resume_ms == 0;
+	     i++)
+		if (listeners[i].fd > 0 && listeners[i].closing &&
+		    accept_batch(loop, intake, listeners[i].fd) == EAGAIN) {
+			release(loop, &listeners[i]);
+			return listeners[i].serial;
+		}
+	return 0;
+}
+
+/* ---- settling ----------------------------------------------------------- */
+
+static bool
+is_known(const struct loop *loop, int fd)
+{
+	return connection_is_open(&loop->memory->connections[fd]) ||
+	    find_fd(loop, fd) || loop_owns(loop, fd);
+}
+
+/*
+ * The descriptor that a dead worker had got a moment before and put down
+ * nowhere, or -1. The kernel gives the lowest number that is free, so it is the
+ * lowest that is open and unknown; and the first that is not open ends the
+ * search. The one walk over the table that a takeover knows, and only where the
+ * death hit an accept or an order.
+ */
+static int
+find_stray(const struct loop *loop)
+{
+	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds;
+	     fd++) {
+		if (is_known(loop, fd))
+			continue;
+		return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
+	}
+	return -1;
+}
+
+static void
+settle_accept(struct loop *loop)
+{
+	int fd = -1;
+
+	if (loop->memory->transaction.peer.ss_family != 0)
+		fd = find_stray(loop);
+	if (fd >= 0)
+		open_accepted(loop, fd);
+	else
+		slot_end(loop->memory);
+}
+
+/* The master sends an order again that was not carried out. */
+static void
+settle_hear(struct loop *loop)
+{
+	int fd = find_stray(loop);
+
+	if (fd >= 0)
+		close(fd);
+	slot_end(loop->memory);
+}
+
+static void
+watch_listeners(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++) {
+		int fd = loop->memory->listeners[i].fd;
+
+		if (fd <= 0)
+			continue;
+		if (loop_watch(loop, EPOLL_CTL_MOD, fd, 0, 0) < 0)
+			loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
+		/* A reload may have changed the backlog: listen(2). */
+		listen(fd, (int)loop->config->backlog);
+	}
+}
+
+void
+intake_settle(struct loop *loop)
+{
+	switch (loop->memory->transaction.phase) {
+	case PHASE_ACCEPT:
+		settle_accept(loop);
+		break;
+	case PHASE_OPEN:
+		finish_open(loop);
+		break;
+	case PHASE_HEAR:
+		settle_hear(loop);
+		break;
+	case PHASE_RELEASE:
+		finish_release(loop);
+		break;
+	default:
+		break; /* not one of ours */
+	}
+	watch_listeners(loop);
+}

@@ -1,0 +1,50 @@
+/*
+ * intake: the slot's listeners, and how their queues become connections.
+ *
+ * Which listeners there are lies in slot memory. Whether they are armed is this
+ * process's own idea, put in force anew by a successor.
+ */
+#ifndef PREFORKD_INTAKE_H
+#define PREFORKD_INTAKE_H
+
+#include "loop.h"
+
+struct intake {
+	bool open;	    /* connections are wanted */
+	bool armed;	    /* the listeners' events are on */
+	uint64_t resume_ms; /* accept again then; 0: not paused */
+};
+
+/* Adds a listener by its serial; FD becomes the slot's. Returns 0, or -1 with
+ * errno. */
+int intake_add(struct loop *, uint64_t serial, int fd);
+bool intake_has(const struct loop *, uint64_t serial);
+
+/* Gives up a listener at once; or once its queue is empty. Unknown serials are
+ * none of the slot's, or were given up already. */
+void intake_release(struct loop *, uint64_t serial);
+void intake_close(struct loop *, uint64_t serial);
+void intake_close_all(struct loop *);
+bool intake_is_empty(const struct loop *);
+
+/* Puts in force whether to accept now; once before each epoll_wait. */
+void intake_arm(struct loop *, struct intake *);
+
+/* Accepts a batch where FD is a listener. */
+void intake_accept(struct loop *, struct intake *, int fd);
+
+/* Empties the queues of the listeners that are to be closed. Returns the serial
+ * of one that is closed now, or 0. */
+uint64_t intake_finish(struct loop *, struct intake *);
+
+/* Makes FD, accepted by another slot, a connection with its counters (in
+ * ENTRY), as the Nth that was adopted. False where it cannot be kept: then FD
+ * is closed. */
+bool intake_adopt(struct loop *, int fd, const struct connection *entry,
+    const unsigned char *pending, uint64_t n);
+
+/* Finishes what a dead worker left, if it is one of this module's transactions,
+ * and registers all listeners anew. */
+void intake_settle(struct loop *);
+
+#endif

@@ -1,0 +1,335 @@
+#include "pair.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+
+const char *const pair_state_names[] = {
+	[PAIR_STARTING] = "starting",
+	[PAIR_READY] = "ready",
+	[PAIR_SERVING] = "serving",
+	[PAIR_RETIRING] = "retiring",
+	[PAIR_ENDING] = "ending",
+};
+
+unsigned
+pair_fds(const struct config *config, unsigned *wanted)
+{
+	struct rlimit limit;
+
+	*wanted = config->max_connections + SLOT_FDS_BESIDE;
+	/* Cannot fail: the resource and the address are good. */
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit); /* up to the hard limit: allowed */
+	return limit.rlim_max < *wanted ? (unsigned)limit.rlim_max : *wanted;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* Closes all but the standard streams and KEPT. close_range(2) has no wrapper
+ * in every libc. */
+static void
+close_all_but(int kept[3])
+{
+	unsigned next = STDERR_FILENO + 1;
+
+	qsort(kept, 3, sizeof *kept, compare);
+	for (int i = 0; i < 3; i++) {
+		if ((unsigned)kept[i] > next)
+			syscall(
+			    SYS_close_range, next, (unsigned)kept[i] - 1, 0U);
+		next = (unsigned)kept[i] + 1;
+	}
+	syscall(SYS_close_range, next, ~0U, 0U);
+}
+
+/* Only the master acts on these, also where a terminal or systemd sends them to
+ * the whole group. */
+static void
+reset_signals(void)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
+		SIGUSR1, SIGTTIN, SIGTTOU };
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void
+pair_pin(unsigned n)
+{
+	cpu_set_t allowed, one;
+
+	if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+		return;
+	n %= (unsigned)CPU_COUNT(&allowed);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		if (!CPU_ISSET(cpu, &allowed) || n-- > 0)
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		if (sched_setaffinity(0, sizeof one, &one) < 0)
+			log_warning(
+			    "cannot pin to CPU %zu: %s", cpu, strerror(errno));
+		return;
+	}
+}
+
+static _Noreturn void
+become_worker(
+    const struct pair_start *start, int (*run)(const struct pair_start *))
+{
+	int kept[3] = { start->control, start->standby[0], start->standby[1] };
+	struct rlimit limit = { .rlim_cur = start->memory->fds };
+
+	/* The master's death by any means is ours; it may be over already. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != start->master)
+		_exit(0);
+	close_all_but(kept);
+	reset_signals();
+	limit.rlim_max = start->memory->fds;
+	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
+	log_limit(start->config->log_level);
+	if (start->config->pin_cpus)
+		pair_pin(start->slot);
+	_exit(run(start)); /* what exit(3) would do is the master's to do */
+}
+
+/* Ends that are -1 were not made. */
+static void
+close_ends(const int ends[3])
+{
+	for (int i = 0; i < 3; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+}
+
+/* Makes the three pairs: the master's ends into PAIR, the slot's into THEIRS.
+ */
+static int
+make_controls(struct pair *pair, int theirs[3])
+{
+	int *ours[3] = { &pair->control, &pair->standby[0], &pair->standby[1] };
+	int ends[2];
+
+	for (int i = 0; i < 3; i++) {
+		if (control_pair(ends) < 0)
+			return -1;
+		*ours[i] = ends[0];
+		theirs[i] = ends[1];
+	}
+	return 0;
+}
+
+static struct pair *
+fail(struct pair *pair, const int theirs[3])
+{
+	int saved_errno = errno;
+
+	close_ends(theirs);
+	pair_free(pair);
+	errno = saved_errno;
+	return NULL;
+}
+
+struct pair *
+pair_fork(unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *))
+{
+	struct pair *pair = calloc(1, sizeof *pair);
+	int theirs[3] = { -1, -1, -1 };
+	struct pair_start start = {
+		.slot = slot, .master = getpid(), .config = config
+	};
+	unsigned wanted;
+
+	if (!pair)
+		return NULL;
+	pair->slot = slot;
+	pair->control = pair->standby[0] = pair->standby[1] = -1;
+	pair->fds = pair_fds(config, &wanted);
+	pair->memory = slot_map(pair->fds);
+	if (!pair->memory || make_controls(pair, theirs) < 0 ||
+	    slot_inherit(pair->memory, true) < 0)
+		return fail(pair, theirs);
+	start.memory = pair->memory;
+	start.control = theirs[0];
+	start.standby[0] = theirs[1];
+	start.standby[1] = theirs[2];
+	pair->worker = fork();
+	if (pair->worker == 0)
+		become_worker(&start, run);
+	if (pair->worker < 0)
+		return fail(pair, theirs);
+	slot_inherit(pair->memory, false); /* did so in slot_map */
+	close_ends(theirs);
+	pair->started_ms = clock_ms();
+	return pair;
+}
+
+static void
+kill_one(pid_t pid)
+{
+	if (pid > 0)
+		kill(pid, SIGKILL); /* ours, as it has not been reaped */
+}
+
+bool
+pair_is_child(pid_t pid)
+{
+	siginfo_t unused;
+
+	return pid > 0 &&
+	    waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+pid_t *
+pair_find_dying(struct pair *pair, pid_t pid)
+{
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] == pid)
+			return &pair->dying[i];
+	return NULL;
+}
+
+void
+pair_dismiss(struct pair *pair, pid_t pid)
+{
+	if (!pair_is_child(pid) || pair_find_dying(pair, pid))
+		return;
+	kill_one(pid);
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] == 0) {
+			pair->dying[i] = pid;
+			return;
+		}
+}
+
+bool
+pair_has_dying(const struct pair *pair)
+{
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] != 0)
+			return true;
+	return false;
+}
+
+void
+pair_kill(struct pair *pair)
+{
+	kill_one(pair->worker);
+	kill_one(pair->heir);
+	kill_one(pair->candidate);
+	pair->deadline_ms = 0;
+}
+
+void
+pair_send(struct pair *pair, const struct control_message *message, int fd,
+    const struct control_bytes *bytes)
+{
+	if (pair->control >= 0 &&
+	    control_send(pair->control, message, fd, bytes) < 0 &&
+	    errno == EAGAIN)
+		kill_one(pair->worker);
+}
+
+void
+pair_order(struct pair *pair, enum control_type type, uint64_t value)
+{
+	const struct control_message message = {
+		.type = type, .pid = pair->worker, .value = value
+	};
+
+	pair_send(pair, &message, -1, NULL);
+}
+
+void
+pair_send_standby(struct pair *pair, unsigned side,
+    const struct control_message *message, const struct control_bytes *bytes)
+{
+	/* Nobody there is no error: the end of the whole slot shows it. */
+	if (pair->standby[side] >= 0)
+		control_send(pair->standby[side], message, -1, bytes);
+}
+
+/* signal(7); libc has no portable way to name them. */
+static const char *const signal_names[] = {
+	[SIGHUP] = "SIGHUP",
+	[SIGINT] = "SIGINT",
+	[SIGQUIT] = "SIGQUIT",
+	[SIGILL] = "SIGILL",
+	[SIGTRAP] = "SIGTRAP",
+	[SIGABRT] = "SIGABRT",
+	[SIGBUS] = "SIGBUS",
+	[SIGFPE] = "SIGFPE",
+	[SIGKILL] = "SIGKILL",
+	[SIGUSR1] = "SIGUSR1",
+	[SIGSEGV] = "SIGSEGV",
+	[SIGUSR2] = "SIGUSR2",
+	[SIGPIPE] = "SIGPIPE",
+	[SIGALRM] = "SIGALRM",
+	[SIGTERM] = "SIGTERM",
+	[SIGXCPU] = "SIGXCPU",
+	[SIGXFSZ] = "SIGXFSZ",
+	[SIGVTALRM] = "SIGVTALRM",
+	[SIGPROF] = "SIGPROF",
+	[SIGIO] = "SIGIO",
+	[SIGSYS] = "SIGSYS",
+};
+
+struct pair_death
+pair_death(int status)
+{
+	size_t known = sizeof signal_names / sizeof signal_names[0];
+	struct pair_death death;
+	const char *core = "";
+	int number;
+
+	if (!WIFSIGNALED(status)) {
+		snprintf(death.text, sizeof death.text, "exited with status %d",
+		    WEXITSTATUS(status));
+		return death;
+	}
+	number = WTERMSIG(status);
+	if (WCOREDUMP(status))
+		core = " (core dumped)";
+	if ((size_t)number < known && signal_names[number])
+		snprintf(death.text, sizeof death.text, "was killed by %s%s",
+		    signal_names[number], core);
+	else
+		snprintf(death.text, sizeof death.text,
+		    "was killed by signal %d%s", number, core);
+	return death;
+}
+
+void
+pair_free(struct pair *pair)
+{
+	const int ours[3] = { pair->control, pair->standby[0],
+		pair->standby[1] };
+
+	close_ends(ours);
+	if (pair->memory)
+		slot_unmap(pair->memory, pair->fds);
+	free(pair);
+}

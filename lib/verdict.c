@@ -1,0 +1,72 @@
+#include "verdict.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+/* A fault is what a call does to its own process. The same signals can come
+ * from outside, which is one reason to run the call a second time; the other is
+ * that the call at which a corrupted heap gives way is often not the one that
+ * corrupted it. */
+static bool
+is_fault(int status)
+{
+	if (!WIFSIGNALED(status))
+		return true; /* exit() within the call */
+	switch (WTERMSIG(status)) {
+	case SIGSEGV:
+	case SIGBUS:
+	case SIGFPE:
+	case SIGILL:
+	case SIGABRT:
+	case SIGSYS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A worker that waits again for events has made progress. */
+static void
+count_progress(struct verdict_history *history, const struct death *death)
+{
+	if (history->progress != death->progress)
+		history->stalled = 0;
+	history->progress = death->progress;
+	history->stalled++;
+}
+
+static void
+name_call(struct verdict_history *history, const struct death *death)
+{
+	if (history->fd != death->fd ||
+	    history->generation != death->generation ||
+	    history->position != death->position)
+		history->kills = history->faults = 0;
+	history->fd = death->fd;
+	history->generation = death->generation;
+	history->position = death->position;
+}
+
+static void
+count_call(struct verdict_history *history, const struct death *death)
+{
+	if (death->hung)
+		history->faults = VERDICT_FAULTS;
+	else if (is_fault(death->status) || ++history->kills >= VERDICT_KILLS)
+		history->faults++;
+}
+
+enum verdict
+verdict_judge(struct verdict_history *history, const struct death *death)
+{
+	count_progress(history, death);
+	if (!death->valid || history->stalled >= VERDICT_STALLED)
+		return VERDICT_RESET;
+	if (!death->running)
+		return VERDICT_GO_ON;
+	name_call(history, death);
+	if (death->ran)
+		count_call(history, death);
+	return history->faults >= VERDICT_FAULTS ? VERDICT_CLOSE
+						 : VERDICT_AGAIN;
+}

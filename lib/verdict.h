@@ -1,0 +1,52 @@
+/*
+ * verdict: what becomes of the work that a worker died at. Policy only: no
+ * system call, no clock.
+ */
+#ifndef PREFORKD_VERDICT_H
+#define PREFORKD_VERDICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum verdict {
+	VERDICT_GO_ON, /* settle by the ledger: nothing is lost */
+	VERDICT_AGAIN, /* call the service once more, on the clean image */
+	VERDICT_CLOSE, /* reset the one connection whose call it was */
+	VERDICT_RESET, /* give the slot up, with its connections */
+	VERDICTS
+};
+
+/* How a worker ended, and where. */
+struct death {
+	int status;	     /* from waitpid(2) */
+	bool hung;	     /* the master aborted it */
+	bool valid;	     /* its slot memory validates (slot.h) */
+	bool running;	     /* a call of the service is not yet committed */
+	bool ran;	     /* it was this worker that called it */
+	int fd;		     /* whose call; with the next two, which call */
+	uint32_t generation; /* of the connection */
+	uint64_t position;   /* of the call's first byte in the stream */
+	uint64_t progress;   /* grows with whatever the slot gets done */
+};
+
+/* The deaths of a slot so far. Zero at first. */
+struct verdict_history {
+	int fd;
+	uint32_t generation;
+	uint64_t position;
+	unsigned kills;	 /* of this call, from outside */
+	unsigned faults; /* of this call, its own */
+	uint64_t progress;
+	unsigned stalled; /* deaths in a row without progress */
+};
+
+enum {
+	VERDICT_KILLS = 3,    /* so many kills of one call count as a fault */
+	VERDICT_FAULTS = 2,   /* so many faults of one call close it */
+	VERDICT_STALLED = 16, /* so many deaths without progress reset */
+};
+
+/* Takes a death into the history and judges it. */
+enum verdict verdict_judge(struct verdict_history *, const struct death *);
+
+#endif

@@ -1,0 +1,18 @@
+#!/usr/bin/env bats
+# A worker can be killed after any instruction: see every_instruction.c, and
+# make test-every-instruction, which tries all of them.
+
+load helper
+
+# Under sanitizers a path has some five times as many instructions, of which
+# fewer are tried in the same time.
+@test "a worker killed after an instruction, a sample of all" {
+	run setpriv --pdeathsig KILL "$TEST_PROGRAMS/every_instruction" \
+		--seconds 8 "$PREFORKD"
+	echo "$output"
+	if ((status == 77)); then
+		skip_or_fail "$output"
+	fi
+	[ "$status" -eq 0 ]
+	[[ ${lines[-1]} == [1-9]*" points, 0 wrong" ]]
+}
