@@ -21,6 +21,7 @@
 #include "lib/crew.h"
 #include "lib/death.h"
 #include "lib/handover.h"
+#include "lib/hear.h"
 #include "lib/lending.h"
 #include "lib/log.h"
 #include "lib/notify.h"
@@ -570,6 +571,22 @@ is_done(const struct master *m)
 	return m->phase == ENDING && crew_is_gone(&m->crew);
 }
 
+static void
+handle(struct master *m, int fd)
+{
+	struct pair *pair;
+
+	if (fd == m->signals) {
+		read_signals(m);
+		return;
+	}
+	pair = crew_pair_at(&m->crew, fd);
+	if (!pair)
+		return; /* of a slot that was buried in this batch */
+	hear_pair(&m->crew, pair);
+	death_bury_if_gone(&m->crew, pair);
+}
+
 static int
 loop(struct master *m)
 {
@@ -579,10 +596,7 @@ loop(struct master *m)
 	for (;;) {
 		keep_time(m);
 		for (int i = 0; i < count; i++)
-			if (events[i].data.fd == m->signals)
-				read_signals(m);
-			else
-				crew_hear(&m->crew, events[i].data.fd);
+			handle(m, events[i].data.fd);
 		reconcile(m);
 		if (is_done(m))
 			break;

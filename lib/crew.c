@@ -3,16 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "death.h"
-#include "handover.h"
 #include "hang.h"
-#include "hear.h"
 #include "log.h"
 
 enum {
@@ -88,6 +83,20 @@ has_room(const struct pair *pair)
 {
 	return slot_open_connections(pair->memory) + SLOT_FDS_BESIDE <
 	    pair->fds;
+}
+
+struct pair *
+crew_pair_at(const struct crew *crew, int fd)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (pair &&
+		    (pair->control == fd || pair->standby[0] == fd ||
+			pair->standby[1] == fd))
+			return pair;
+	}
+	return NULL;
 }
 
 struct pair *
@@ -171,6 +180,8 @@ crew_switch(struct crew *crew, struct pair *pair)
 void
 crew_brief(struct crew *crew, struct pair *pair)
 {
+	const struct handover *h = &crew->handover;
+
 	if (crew->ending) {
 		order_end(crew, pair);
 		return;
@@ -186,7 +197,8 @@ crew_brief(struct crew *crew, struct pair *pair)
 		pair_order(pair, CONTROL_HAND, 0);
 		pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	}
-	handover_repeat(crew, pair);
+	if (h->fd >= 0 && h->target == pair)
+		pair_send(pair, &h->message, h->fd, &h->pending);
 }
 
 void
@@ -354,22 +366,6 @@ crew_end(struct crew *crew, enum control_type how)
 			pair_kill(pair);
 		} else {
 			order_end(crew, pair);
-		}
-	}
-}
-
-void
-crew_hear(struct crew *crew, int fd)
-{
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (pair &&
-		    (pair->control == fd || pair->standby[0] == fd ||
-			pair->standby[1] == fd)) {
-			hear_pair(crew, pair);
-			death_bury_if_gone(crew, pair);
-			return;
 		}
 	}
 }

@@ -67,6 +67,9 @@ bool crew_is_gone(const struct crew *);
 bool crew_is_starting(const struct crew *);
 void crew_log_status(const struct crew *);
 
+/* The pair whose control socket FD is, or NULL. */
+struct pair *crew_pair_at(const struct crew *, int fd);
+
 /* The pair that serves the fewest connections and has room for more, or NULL.
  */
 struct pair *crew_least_loaded(const struct crew *, const struct pair *except);
@@ -115,9 +118,6 @@ void crew_end(struct crew *, enum control_type how);
 void crew_kill(struct crew *);
 
 /* ---- what happens (beside it: hear.h, death.h) ---- */
-
-/* Reads what FD's process says. */
-void crew_hear(struct crew *, int fd);
 
 /* Acts on what is overdue. */
 void crew_keep_time(struct crew *);

@@ -73,12 +73,3 @@ handover_forget(struct crew *crew, const struct pair *pair)
 	if (h->source == pair)
 		h->source = NULL;
 }
-
-void
-handover_repeat(const struct crew *crew, struct pair *pair)
-{
-	const struct handover *h = &crew->handover;
-
-	if (h->fd >= 0 && h->target == pair)
-		pair_send(pair, &h->message, h->fd, &h->pending);
-}

@@ -20,9 +20,6 @@ void handover_adopted(struct crew *, struct pair *, uint64_t number);
 /* Sends what still lacks a target on its way, if there is one now. */
 void handover_pass_on(struct crew *);
 
-/* Tells a new worker again what its predecessor was to adopt. */
-void handover_repeat(const struct crew *, struct pair *);
-
 /* All of a pair is dead: a target takes the connection with it. */
 void handover_forget(struct crew *, const struct pair *);
 

@@ -1,6 +1,5 @@
 #include "steering.h"
 
-#include <stddef.h>
 #include <sys/socket.h>
 
 void

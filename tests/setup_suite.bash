@@ -8,7 +8,9 @@ setup_suite() {
 	export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
 	PREFORKD=$(realpath "$PREFORKD")
 	local program
-	for program in "$PREFORKD" "$TEST_PROGRAMS"/{stream,sockopts,no_ipv6}; do
+	for program in "$PREFORKD" "$TEST_PROGRAMS"/{stream,sockopts,no_ipv6} \
+		"$TEST_PROGRAMS"/{notify_socket,provoke,preforkd-crash} \
+		"$TEST_PROGRAMS"/{chaos,every_instruction}; do
 		if [[ ! -x $program ]]; then
 			echo "$program: not there: run 'make test'"
 			return 1
