@@ -206,10 +206,19 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 {
 	pair->taking_over = true;
 	pair->takeover_due = true;
+	pair->told_candidate = false;
 	pair->verdict = verdict;
 	pair->hung = false;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	crew_send_takeover(pair);
+}
+
+/* A candidate steps in, too, where the standby is dead: better the next
+ * configuration than none. */
+static bool
+is_candidates_turn(const struct pair *pair)
+{
+	return pair->switching || (pair->heir == 0 && pair->candidate > 0);
 }
 
 void
@@ -223,8 +232,9 @@ crew_send_takeover(struct pair *pair)
 		return;
 	pair->takeover_due = false;
 	pair->takeover++;
-	pair_send_standby(pair, pair->switching ? pair->side ^ 1 : pair->side,
-	    &message, NULL);
+	pair->told_candidate = is_candidates_turn(pair);
+	pair_send_standby(pair,
+	    pair->told_candidate ? pair->side ^ 1 : pair->side, &message, NULL);
 }
 
 void

@@ -134,7 +134,7 @@ standby_died(struct crew *crew, struct pair *pair, int status)
 	pair->heir = 0;
 	if (pair->state == PAIR_ENDING)
 		return;
-	if (pair->taking_over && !pair->switching) {
+	if (pair->taking_over && !pair->told_candidate) {
 		bury_worker(crew, pair, status, pid);
 		return;
 	}
@@ -161,11 +161,9 @@ candidate_died(struct crew *crew, struct pair *pair, int status)
 		snprintf(crew->failure, sizeof crew->failure,
 		    "the candidate for worker %u %s", pair->slot,
 		    pair_death(status).text);
-	if (pair->switching && pair->taking_over) {
-		pair->switching = false;
-		crew_order_takeover(crew, pair, VERDICT_GO_ON);
-	}
 	pair->switching = false;
+	if (pair->taking_over && pair->told_candidate)
+		crew_order_takeover(crew, pair, VERDICT_GO_ON);
 }
 
 static void

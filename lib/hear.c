@@ -60,7 +60,7 @@ static void
 take_taken(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	if (pair->switching && message->pid == pair->candidate)
+	if (message->pid == pair->candidate)
 		complete_switch(pair);
 	else if (pair->heir == message->pid)
 		pair->heir = 0;

@@ -49,6 +49,7 @@ struct pair {
 	enum pair_state state;
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
+	bool told_candidate;  /* it was the candidate that was told */
 	enum verdict verdict; /* what it is told */
 	uint64_t takeover; /* how often one was: CONTROL_TAKE_OVER's serial */
 	bool candidate_asked; /* for the reload under way */
