@@ -133,7 +133,7 @@ fail_reload(struct master *m, const char *cause)
 		crew_dismiss_candidate(pair);
 		if (pair->state < PAIR_SERVING && !crew->slots[i].wanted) {
 			pair->state = PAIR_ENDING;
-			pair_kill(pair);
+			crew_give_up(pair);
 		}
 	}
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);

@@ -296,7 +296,7 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	}
 	if (!watch(crew, pair)) {
 		log_error("cannot watch worker %u: %s", slot, strerror(errno));
-		pair_kill(pair);
+		crew_give_up(pair);
 	}
 	return true;
 }
@@ -352,7 +352,7 @@ crew_kill(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair)
-			pair_kill(crew->slots[i].pair);
+			crew_give_up(crew->slots[i].pair);
 }
 
 /* The queues are the workers' now: when one has emptied and closed its
@@ -373,7 +373,7 @@ crew_end(struct crew *crew, enum control_type how)
 			crew_dismiss_candidate(pair);
 		if (pair->state < PAIR_SERVING) {
 			pair->state = PAIR_ENDING;
-			pair_kill(pair);
+			crew_give_up(pair);
 		} else {
 			order_end(crew, pair);
 		}

@@ -86,6 +86,7 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	uint64_t delay_ms;
 
 	pair->state = PAIR_ENDING;
+	crew_give_up(pair); /* it may just have cloned a standby */
 	if (!slot->wanted) {
 		snprintf(crew->failure, sizeof crew->failure,
 		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
