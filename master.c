@@ -321,8 +321,7 @@ start(struct master *m, unsigned number, const struct config *config)
 		crew_is_starting(crew)) ||
 	    crew_start(crew, number, config, worker_run))
 		return;
-	delay_ms = restart_delay_ms(&slot->restart, 0);
-	slot->restart_ms = crew->now_ms + delay_ms;
+	delay_ms = crew_put_off(crew, slot, 0);
 	log_error("cannot start worker %u: %s; trying again in %" PRIu64 " ms",
 	    number, strerror(errno), delay_ms);
 }

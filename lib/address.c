@@ -153,15 +153,6 @@ address_port(const struct address *address)
 }
 
 void
-address_set_port(struct address *address, unsigned port)
-{
-	if (address->socket.any.sa_family == AF_INET)
-		address->socket.v4.sin_port = htons((uint16_t)port);
-	else
-		address->socket.v6.sin6_port = htons((uint16_t)port);
-}
-
-void
 address_fall_back_to_v4(struct address *address)
 {
 	unsigned port = address_port(address);

@@ -41,7 +41,6 @@ void address_peer(
 
 /* Port in host order. */
 unsigned address_port(const struct address *);
-void address_set_port(struct address *, unsigned port);
 
 /* [::]:PORT becomes 0.0.0.0:PORT. */
 void address_fall_back_to_v4(struct address *);

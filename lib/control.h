@@ -76,11 +76,10 @@ enum control_type {
 enum { CONTROL_EXIT_PERMANENT = 78 }; /* EX_CONFIG: trying again is useless */
 
 struct control_message {
-	uint32_t type;	   /* enum control_type */
-	int32_t pid;	   /* from a slot: the sender's */
-	int32_t standby;   /* pid */
-	uint32_t endpoint; /* LISTEN, LISTENING, CLOSED: of the listener */
-	uint64_t serial;   /* names a listener; never used twice */
+	uint32_t type;	 /* enum control_type */
+	int32_t pid;	 /* from a slot: the sender's */
+	int32_t standby; /* pid */
+	uint64_t serial; /* names a listener; never used twice */
 	uint64_t value;
 	struct address address;	      /* LISTEN: where to listen */
 	struct connection connection; /* OFFER, ADOPT */

@@ -301,6 +301,15 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	return true;
 }
 
+uint64_t
+crew_put_off(struct crew *crew, struct slot *slot, uint64_t lived_ms)
+{
+	uint64_t delay_ms = restart_delay_ms(&slot->restart, lived_ms);
+
+	slot->restart_ms = crew->now_ms + delay_ms;
+	return delay_ms;
+}
+
 void
 crew_serve(struct crew *crew, struct pair *pair)
 {

@@ -88,6 +88,10 @@ void crew_want(struct crew *, unsigned count);
 bool crew_start(struct crew *, unsigned slot, const struct config *config,
     int (*run)(const struct pair_start *));
 
+/* Counts the death of a slot's processes that had lived for LIVED_MS. Returns,
+ * in ms, for how long the slot gets no others. */
+uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
+
 /* Lets a slot that is ready serve. */
 void crew_serve(struct crew *, struct pair *);
 

@@ -94,9 +94,8 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	} else if (is_permanent(status)) {
 		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
 	} else {
-		delay_ms = restart_delay_ms(
-		    &slot->restart, crew->now_ms - pair->started_ms);
-		slot->restart_ms = crew->now_ms + delay_ms;
+		delay_ms =
+		    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
 		log_warning("worker %u (pid %d) %s%s%s; restarting in %" PRIu64
 			    " ms",
 		    pair->slot, (int)pid, pair_death(status).text,
@@ -173,10 +172,9 @@ lose_slot(struct crew *crew, struct pair *pair)
 	struct slot *slot = &crew->slots[pair->slot];
 	uint64_t lost = slot_open_connections(pair->memory);
 	uint64_t delay_ms =
-	    restart_delay_ms(&slot->restart, crew->now_ms - pair->started_ms);
+	    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
 	char when[32] = "at once";
 
-	slot->restart_ms = crew->now_ms + delay_ms;
 	if (delay_ms > 0)
 		snprintf(when, sizeof when, "in %" PRIu64 " ms", delay_ms);
 	log_error("slot %u: worker and standby died together, %" PRIu64

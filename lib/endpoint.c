@@ -138,15 +138,6 @@ endpoints_drop_removed(
 }
 
 bool
-endpoints_has_any(const struct endpoints *all, unsigned slot)
-{
-	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (all->list[i].used && all->list[i].listeners[slot] >= 0)
-			return true;
-	return false;
-}
-
-bool
 endpoints_has_all(
     struct endpoints *all, unsigned slot, const struct config *config)
 {

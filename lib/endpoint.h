@@ -63,8 +63,7 @@ void endpoints_drop(struct endpoints *, unsigned slot);
 void endpoints_drop_removed(
     struct endpoints *, unsigned slot, const struct config *config);
 
-/* Whether a slot has any listener, or all that CONFIG wants. */
-bool endpoints_has_any(const struct endpoints *, unsigned slot);
+/* Whether a slot has all the listeners that CONFIG wants. */
 bool endpoints_has_all(
     struct endpoints *, unsigned slot, const struct config *config);
 

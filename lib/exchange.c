@@ -50,7 +50,7 @@ finish_close(struct loop *loop)
 		if (t->number != 0)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
 		close(t->fd);
-		store(c->generation, (uint32_t)t->base + 1);
+		connection_close(c);
 	}
 	store(memory->counters.closed, t->count);
 	if (t->number != 0) {
