@@ -288,26 +288,39 @@ settle(struct chaos *c)
 	return false;
 }
 
+/* Counts the descriptors of a process; with SHOWN it prints what they are. */
 static uint64_t
-count_descriptors(const struct chaos *c)
+count_descriptors_of(const struct member *m, bool shown)
+{
+	char path[64], target[LINE];
+	uint64_t count = 0;
+	ssize_t length;
+	int fd;
+
+	for (fd = 0; fd < 65536; fd++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)m->pid, fd);
+		length = readlink(path, target, sizeof(target));
+		if (length < 0)
+			continue;
+		count++;
+		if (shown)
+			printf("  worker %u: descriptor %d: %.*s\n", m->slot,
+			    fd, (int)length, target);
+	}
+	return count;
+}
+
+static uint64_t
+count_descriptors(const struct chaos *c, bool shown)
 {
 	uint64_t sum = 0;
 	struct crew crew;
-	char path[64];
 	unsigned i;
-	int fd;
 
 	crew_read(c, &crew);
-	for (i = 0; i < crew.count; i++) {
-		if (crew.members[i].role != WORKER)
-			continue;
-		for (fd = 0; fd < 65536; fd++) {
-			snprintf(path, sizeof(path), "/proc/%d/fd/%d",
-			    (int)crew.members[i].pid, fd);
-			sum += faccessat(AT_FDCWD, path, F_OK,
-				   AT_SYMLINK_NOFOLLOW) == 0;
-		}
-	}
+	for (i = 0; i < crew.count; i++)
+		if (crew.members[i].role == WORKER)
+			sum += count_descriptors_of(&crew.members[i], shown);
 	return sum;
 }
 
@@ -490,7 +503,7 @@ start_server(struct chaos *c)
 	}
 	if (!settle(c))
 		complain(c, "the server does not start its processes");
-	c->descriptors = count_descriptors(c);
+	c->descriptors = count_descriptors(c, false);
 }
 
 /* Orphans of the server become our children (PR_SET_CHILD_SUBREAPER). */
@@ -873,14 +886,16 @@ judge_descriptors(struct chaos *c)
 	int64_t end = clock_ms() + SETTLE_MS;
 	uint64_t now;
 
-	while (
-	    (now = count_descriptors(c)) != c->descriptors && clock_ms() < end)
+	while ((now = count_descriptors(c, false)) != c->descriptors &&
+	    clock_ms() < end)
 		nanosleep(&moment, NULL);
 	printf("  descriptors of the workers: %" PRIu64 " before, %" PRIu64
 	       " after\n",
 	    c->descriptors, now);
-	if (now != c->descriptors)
-		complain(c, "descriptors have leaked");
+	if (now == c->descriptors)
+		return;
+	count_descriptors(c, true);
+	complain(c, "descriptors have leaked");
 }
 
 static int
