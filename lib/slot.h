@@ -51,7 +51,7 @@ enum slot_phase {
 	PHASE_WRITE,   /* the answer leaves, the rest is kept */
 	PHASE_FLUSH,   /* pending bytes leave the connection's place */
 	PHASE_CLOSE,   /* the connection is closed, its entry freed */
-	PHASE_ACCEPT,  /* fd is a listener: accept4 */
+	PHASE_ACCEPT,  /* accept4 */
 	PHASE_OPEN,    /* fd becomes a connection */
 	PHASE_HEAR,    /* an order is read, which may bring a descriptor */
 	PHASE_RELEASE, /* fd is a listener that is given up */
@@ -114,6 +114,7 @@ struct transaction {
 	 * 0, there is a descriptor. */
 	struct sockaddr_storage peer;
 	socklen_t peer_length;
+	int32_t listener; /* ACCEPT: on which descriptor */
 };
 
 struct slot_listener {
