@@ -78,7 +78,7 @@ struct outcome {
 	uint64_t consumed;
 	uint64_t committed;
 	uint64_t timer_ms;
-	uint32_t limit;
+	uint32_t limit;	     /* 0: as it was */
 	uint16_t flags;	     /* enum connection_flag */
 	uint16_t reason;     /* enum close_reason */
 	uint32_t state_size; /* of what lies in slot_memory.state; */
