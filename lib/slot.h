@@ -221,6 +221,10 @@ void slot_release_state(struct slot_memory *, int fd);
 /* Where a call works on a state of SIZE bytes: it ends at the fence. */
 unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);
 
+/* Adds the counters that services name to the SUMS by these names. */
+void slot_add_counts(
+    const struct slot_memory *, struct slot_count sums[SLOT_COUNTS]);
+
 static inline uint64_t
 slot_open_connections(const struct slot_memory *memory)
 {
