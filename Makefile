@@ -25,6 +25,10 @@ ifneq (,$(findstring musl,$(CC)))
 CPPFLAGS += -idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu
 endif
 
+# Services that are shared objects call what the program exports.
+ALL_LDFLAGS = -Wl,--export-dynamic $(LDFLAGS)
+LDLIBS = -ldl
+
 ALL_CPPFLAGS = -D_GNU_SOURCE -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
 
@@ -34,7 +38,7 @@ OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 all: $(PROGRAM)
 
 $(PROGRAM): $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -91,7 +95,7 @@ CRASH_OBJECTS = $(OBJECTS:$(BUILD)/services/echo.o=$(BUILD)/tests/services/crash
 
 build/tests/preforkd-crash: $(CRASH_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CRASH_OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(CRASH_OBJECTS) $(LDLIBS)
 
 -include $(BUILD)/tests/services/crash.d
 
@@ -129,7 +133,8 @@ test-every-instruction: $(PROGRAM) build/tests/every_instruction
 	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
 
 # It reads slot memory.
-build/tests/every_instruction: lib/slot.h lib/connection.h lib/store.h
+build/tests/every_instruction: lib/slot.c lib/slot.h lib/connection.h \
+	lib/store.h include/preforkd.h
 
 # ---- measurements ----------------------------------------------------------
 
@@ -146,8 +151,8 @@ build/bench/load: bench/load.c
 # The same objects; only the clone is another.
 build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=syscall -o $@ \
-		$(OBJECTS) $(BUILD)/bench/unshared.o
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--wrap=syscall -o $@ \
+		$(OBJECTS) $(BUILD)/bench/unshared.o $(LDLIBS)
 
 # ---- checks ----------------------------------------------------------------
 

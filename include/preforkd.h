@@ -110,7 +110,8 @@ struct preforkd_service {
 	 * The client has sent BYTES, COUNT (at least 1) of them, the first
 	 * being the first that was not consumed. Returns how many are consumed:
 	 *
-	 * - 0: no whole message yet. They come again with more behind them.
+	 * - 0: no whole message yet. They come again with more behind them
+	 *   (while `more` is due: after it, as they are).
 	 * - some: what is left comes again at once, so one call may take one
 	 *   message and leave the next to the next call.
 	 *

@@ -1,11 +1,9 @@
 /* The services that are always there: `listen` names them by their names. */
-#include "../include/preforkd.h"
+#include "../lib/service.h"
 
 extern const struct preforkd_service chargen_service, daytime_service,
     discard_service, echo_service, time_service;
 
-/* Ended by NULL. */
-extern const struct preforkd_service *const builtin_services[];
 const struct preforkd_service *const builtin_services[] = {
 	&echo_service,
 	&discard_service,
