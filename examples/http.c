@@ -31,7 +31,6 @@ enum {
 	HEAD_MAX = 8 << 10,  /* bytes of a request without its body */
 	BODY_MAX = 64 << 10, /* bytes of a request's body, which nobody reads */
 	HEAD_MS = 10000,     /* for a request to come whole */
-	PART_MS = 2000,	     /* see `part_with` */
 	DATE_LENGTH = 29     /* "Sun, 06 Nov 1994 08:49:37 GMT" */
 };
 
@@ -152,11 +151,12 @@ compose_answers(void)
 		    i == BAD_METHOD
 			? "Content-Type: text/plain\r\nAllow: GET, HEAD\r\n"
 			: "Content-Type: text/plain\r\n",
-		    count);
+		    count + 1);
 
 		if (!body)
 			return fail("http", "out of memory");
 		memcpy(body, statuses[i], count);
+		body[count] = '\n';
 	}
 	return true;
 }
@@ -664,7 +664,6 @@ struct http {
 	uint64_t content; /* what is being sent in parts, or 0 */
 	uint64_t sent;	  /* bytes of it */
 	bool last;	  /* the connection ends after this response */
-	bool parting;	  /* what comes is thrown away; the timer runs */
 	bool waiting;	  /* a request has begun; the timer runs */
 };
 
@@ -681,46 +680,33 @@ start(const char *argument)
 	return NULL;
 }
 
-/* A client that is still sending would be told of the close by a reset, and
- * with that may lose the response: let it end first (RFC 9112, 9.6). */
 static void
-part_with(struct preforkd_conn *conn, struct http *http, bool is_sending)
-{
-	http->parting = is_sending || http->body > 0;
-	if (http->parting)
-		preforkd_timer(conn, PART_MS);
-	else
-		preforkd_finish(conn);
-}
-
-/* Returns how many bytes that replies. */
-static size_t
 respond(struct preforkd_conn *conn, struct http *http, const struct request *r,
     struct page *page)
 {
 	size_t whole = same(r->method, "HEAD") ? page->head : page->length;
 	size_t count = whole < PART ? whole : PART;
-	const char *field = "";
 
 	if (http->last)
-		field = "Connection: close\r\n";
+		reply_page(conn, page, count, "Connection: close\r\n");
 	else if (r->http_1_0)
-		field = "Connection: keep-alive\r\n";
-	reply_page(conn, page, count, field);
+		reply_page(conn, page, count, "Connection: keep-alive\r\n");
+	else
+		reply_page(conn, page, count, "");
 	if (count < whole) {
 		http->content = page->content;
 		http->sent = count - page->head;
 		preforkd_more(conn);
+	} else if (http->last) {
+		preforkd_finish(conn);
 	}
-	return count + strlen(field);
 }
 
-static size_t
+static void
 answer(struct preforkd_conn *conn, struct http *http, const struct request *r,
     enum outcome outcome)
 {
 	struct page *page = NULL;
-	size_t replied;
 
 	if (outcome == FOUND)
 		outcome = find(r, &page);
@@ -729,23 +715,29 @@ answer(struct preforkd_conn *conn, struct http *http, const struct request *r,
 	http->body = r->length;
 	http->last = outcome >= BAD_REQUEST || r->close ||
 	    (r->http_1_0 && !r->keep_alive) || (r->expects && r->length > 0);
-	replied = respond(conn, http, r, page);
-	if (http->last && !http->content)
-		part_with(conn, http, outcome >= BAD_REQUEST);
-	return replied;
+	respond(conn, http, r, page);
 }
 
-/* Takes one request, or what is to be thrown away, at the beginning of BYTES.
- * Returns how many bytes that were, or 0 where it is not whole. REPLIED grows
- * by what was replied. */
-static size_t
-take_next(struct preforkd_conn *conn, struct http *http,
-    const unsigned char *bytes, size_t count, size_t *replied)
+/* A request that has begun must come whole in time. */
+static void
+wait_for_rest(struct preforkd_conn *conn, struct http *http, bool wanted)
 {
+	if (wanted != http->waiting)
+		preforkd_timer(conn, wanted ? HEAD_MS : 0);
+	http->waiting = wanted;
+}
+
+/* Takes one request, or what is to be thrown away. */
+static size_t
+input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
+{
+	struct http *http = preforkd_state(conn);
 	struct request r = { .length = 0 };
 	enum outcome outcome;
 	size_t used = count;
 
+	if (http->content)
+		return 0; /* the response before it is still leaving */
 	if (http->body > 0) {
 		used = count < http->body ? count : (size_t)http->body;
 		http->body -= used;
@@ -754,41 +746,10 @@ take_next(struct preforkd_conn *conn, struct http *http,
 	if (*bytes == '\r' && (count < 2 || bytes[1] == '\n'))
 		return count < 2 ? 0 : 2; /* an empty line (RFC 9112, 2.2) */
 	outcome = parse(bytes, count, &r, &used);
+	wait_for_rest(conn, http, outcome == INCOMPLETE);
 	if (outcome == INCOMPLETE)
 		return 0;
-	*replied += answer(conn, http, &r, outcome);
-	return used;
-}
-
-/* A request that has begun must come whole in time. */
-static void
-wait_for_rest(
-    struct preforkd_conn *conn, struct http *http, bool begun, bool anew)
-{
-	if (begun && (anew || !http->waiting))
-		preforkd_timer(conn, HEAD_MS);
-	else if (!begun && http->waiting)
-		preforkd_timer(conn, 0);
-	http->waiting = begun;
-}
-
-static size_t
-input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
-{
-	const size_t most = PREFORKD_REPLY_MAX - PART - HEAD_MAX;
-	struct http *http = preforkd_state(conn);
-	size_t replied = 0, used = 0, step = http->parting ? 0 : 1;
-
-	while (step > 0 && used < count && !http->last && !http->content &&
-	    replied <= most) {
-		step =
-		    take_next(conn, http, bytes + used, count - used, &replied);
-		used += step;
-	}
-	if (http->parting)
-		return count;
-	wait_for_rest(conn, http,
-	    !http->content && (step == 0 || http->body > 0), used > 0);
+	answer(conn, http, &r, outcome);
 	return used;
 }
 
@@ -823,19 +784,15 @@ more(struct preforkd_conn *conn)
 	}
 	http->content = 0;
 	if (http->last)
-		part_with(conn, http, false);
+		preforkd_finish(conn);
 }
 
 static void
 timer(struct preforkd_conn *conn)
 {
-	struct http *http = preforkd_state(conn);
 	const struct request none = { .length = 0 };
 
-	if (http->parting || http->body > 0)
-		preforkd_finish(conn);
-	else
-		answer(conn, http, &none, TIMED_OUT);
+	answer(conn, preforkd_state(conn), &none, TIMED_OUT);
 }
 
 const struct preforkd_service preforkd_service = {
