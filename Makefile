@@ -82,6 +82,62 @@ uninstall:
 	! cmp -s systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || \
 		rm -f $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
 
+# ---- services and examples ---------------------------------------------------
+
+EXAMPLES = $(patsubst examples/%.c,$(BUILD)/examples/%.so,\
+	$(wildcard examples/*.c))
+
+examples: $(EXAMPLES)
+
+$(BUILD)/examples/%.so: examples/%.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Iinclude -fPIC -shared -o $@ $<
+
+# Services of your own, beside the server's files: make mine.so
+OWN = $(patsubst %.c,%.so,$(filter-out server.c master.c worker.c,\
+	$(wildcard *.c)))
+
+%.so: %.c include/preforkd.h
+	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude -fPIC -shared -o $@ $<
+
+# make new-service NAME=mine writes mine.c and tests/mine.bats.
+new-service:
+	@examples/new-service "$(NAME)"
+
+# ---- fuzzing -----------------------------------------------------------------
+
+# make fuzz takes FUZZ_SECONDS for each; what it finds stays in build/fuzz/.
+FUZZ = line http gateway config
+FUZZ_SECONDS = 600
+FUZZ_CC = clang
+FUZZ_FLAGS = -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=undefined
+
+fuzz: $(FUZZ:%=run-fuzz-%)
+
+# About twenty seconds in all.
+fuzz-quick:
+	$(MAKE) FUZZ_SECONDS=4 fuzz
+
+run-fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 \
+		-print_final_stats=1 -dict=fuzz/$*.dict \
+		-artifact_prefix=build/fuzz/$*- \
+		build/fuzz/corpus/$* fuzz/seeds/$*
+
+$(FUZZ:%=build/fuzz/%): build/fuzz/%: fuzz/%.c fuzz/host.h include/preforkd.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(ALL_CPPFLAGS) $(FUZZ_CPPFLAGS) -Iinclude -Ilib \
+		$(FUZZ_FLAGS) $(WARNINGS) -o $@ $(filter %.c,$^)
+
+build/fuzz/line: fuzz/host.c examples/line.c
+build/fuzz/http: fuzz/host.c examples/http.c
+build/fuzz/gateway: fuzz/host.c examples/gateway.c
+build/fuzz/config: lib/config.c lib/address.c lib/service.c lib/log.c
+# The answers are compared, and tell the time.
+build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
+
 # ---- tests -----------------------------------------------------------------
 
 TESTS = tests

@@ -6,15 +6,14 @@
 #include "../include/preforkd.h"
 
 static size_t
-echo_input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
+input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
 {
 	preforkd_reply(conn, bytes, count);
 	return count;
 }
 
-extern const struct preforkd_service echo_service;
 const struct preforkd_service echo_service = {
 	.abi = PREFORKD_ABI,
 	.name = "echo",
-	.input = echo_input,
+	.input = input,
 };
