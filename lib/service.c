@@ -130,20 +130,20 @@ is_valid(const char *path, const struct preforkd_service *table,
 }
 
 static const struct preforkd_service *
-load_object(const char *path, char error[SERVICE_ERROR])
+load_object(
+    const char *path, struct service *service, char error[SERVICE_ERROR])
 {
 	const struct preforkd_service *table;
-	int memory = open_copy(path);
 
-	if (memory < 0) {
+	service->memory = open_copy(path);
+	if (service->memory < 0) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: cannot read it: %s: expected the path of a "
 		    "shared object",
 		    path, strerror(errno));
 		return NULL;
 	}
-	table = find_table(path, memory, error);
-	close(memory); /* mapped by now */
+	table = find_table(path, service->memory, error);
 	return table && is_valid(path, table, error) ? table : NULL;
 }
 
@@ -169,7 +169,7 @@ find_same(const struct config *config, unsigned n)
 }
 
 static const struct preforkd_service *
-load(const struct services *all, const struct config *config, unsigned n,
+load(struct services *all, const struct config *config, unsigned n,
     char error[SERVICE_ERROR])
 {
 	const char *name = config->listen[n].service;
@@ -177,25 +177,41 @@ load(const struct services *all, const struct config *config, unsigned n,
 
 	if (same < n)
 		return all->list[same].table;
-	return is_object(name) ? load_object(name, error)
+	return is_object(name) ? load_object(name, &all->list[n], error)
 			       : services_builtin(name);
 }
 
+static bool
+load_all(struct services *all, const struct config *config,
+    char error[SERVICE_ERROR])
+{
+	for (; all->count < config->listen_count; all->count++) {
+		unsigned n = all->count;
+		struct service *service = &all->list[n];
+
+		service->memory = -1;
+		service->endpoint = config->listen[n].endpoint;
+		service->table = load(all, config, n, error);
+		if (service->table)
+			service->hash = hash_name(service->table->name);
+		else
+			return false;
+	}
+	return true;
+}
+
+/* Each copy keeps its descriptor until all are loaded: dlopen(3) takes two of
+ * the same path for one. */
 bool
 services_load(struct services *all, const struct config *config,
     char error[SERVICE_ERROR])
 {
-	for (unsigned i = 0; i < config->listen_count; i++) {
-		struct service *service = &all->list[i];
+	bool loaded = load_all(all, config, error);
 
-		service->table = load(all, config, i, error);
-		if (!service->table)
-			return false;
-		service->endpoint = config->listen[i].endpoint;
-		service->hash = hash_name(service->table->name);
-	}
-	all->count = config->listen_count;
-	return true;
+	for (unsigned i = 0; i < config->listen_count && i <= all->count; i++)
+		if (all->list[i].memory >= 0)
+			close(all->list[i].memory);
+	return loaded;
 }
 
 bool
@@ -262,12 +278,13 @@ find_by_hash(const struct services *all, uint32_t hash)
 	return NULL;
 }
 
-/* What is compiled in outlives its address. */
+/* What is compiled in outlives its address, if it needs no start. */
 static const struct preforkd_service *
 find_builtin_by_hash(uint32_t hash)
 {
 	for (size_t i = 0; builtin_services[i]; i++)
-		if (hash_name(builtin_services[i]->name) == hash)
+		if (hash_name(builtin_services[i]->name) == hash &&
+		    !builtin_services[i]->start)
 			return builtin_services[i];
 	return NULL;
 }

@@ -26,6 +26,7 @@ struct service {
 	const struct preforkd_service *table;
 	uint32_t endpoint; /* whose it is: config.h */
 	uint32_t hash;	   /* of its name; never 0 */
+	int memory;	   /* its copy, until all are loaded; or -1 */
 };
 
 /* Starts as all zero. */
