@@ -165,13 +165,18 @@ build/tests/probe-2-bare.so: PROBE = -DPROBE_VERSION=2
 build/tests/probe-abi.so: PROBE = -DPROBE_ABI=999
 build/tests/probe-no-table.so: PROBE = -DPROBE_NO_TABLE
 
+build/tests/relay.so: tests/services/relay.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
+		-o $@ $<
+
 build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
 		-fPIC -shared -o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
-		$(PROBES:%=build/tests/%.so)
+		$(PROBES:%=build/tests/%.so) build/tests/relay.so
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		bats --jobs $(JOBS) $(TESTS)
 

@@ -134,6 +134,7 @@ struct scenario {
 
 struct options {
 	const char *server;
+	const char *service; /* that answers with its input's own bytes */
 	const char *scenario;
 	uint64_t from, to, sample, seconds;
 };
@@ -498,13 +499,15 @@ conn_end(struct test *t, struct conn *c)
 static void __attribute__((noreturn))
 become_server(struct test *t, pid_t parent)
 {
+	char listen[512];
 	const char *arguments[] = { t->options.server, "--workers", "1",
-		"--listen", "127.0.0.1:0", NULL };
+		"--listen", listen, NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_WRONG);
+	snprintf(listen, sizeof(listen), "127.0.0.1:0=%s", t->options.service);
 	setsid();
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
@@ -633,20 +636,22 @@ find_pair(struct test *t)
 {
 	char children[256], name[64], title[64], *next = children;
 	struct server *s = &t->server;
-	int count = 0;
+	int others = 0;
 	pid_t pid;
 
 	snprintf(name, sizeof(name), "task/%d/children", (int)s->master);
 	read_proc(s->master, name, children, sizeof(children));
 	s->worker = s->standby = 0;
-	for (; (pid = (pid_t)strtol(next, &next, 10)) > 0; count++) {
+	while ((pid = (pid_t)strtol(next, &next, 10)) > 0) {
 		read_proc(pid, "cmdline", title, sizeof(title));
 		if (strcmp(title, "preforkd: worker 0") == 0)
-			s->worker = pid;
+			others += s->worker != 0, s->worker = pid;
 		else if (strcmp(title, "preforkd: standby 0") == 0)
-			s->standby = pid;
+			others += s->standby != 0, s->standby = pid;
+		else if (strcmp(title, "preforkd: seed 0") != 0)
+			others++;
 	}
-	return count == 2 && s->worker > 0 && s->standby > 0;
+	return others == 0 && s->worker > 0 && s->standby > 0;
 }
 
 /* Each is looked at twice, since one may have woken another that was looked at
@@ -1773,6 +1778,7 @@ read_options(struct options *o, int argc, char *argv[])
 {
 	static const struct option names[] = {
 		{ "scenario", required_argument, NULL, 'c' },
+		{ "service", required_argument, NULL, 'e' },
 		{ "from", required_argument, NULL, 'f' },
 		{ "to", required_argument, NULL, 't' },
 		{ "sample", required_argument, NULL, 's' },
@@ -1781,10 +1787,14 @@ read_options(struct options *o, int argc, char *argv[])
 	};
 	int letter, index;
 
-	*o = (struct options) { .scenario = "", .to = RECORD - 1, .sample = 1 };
+	*o = (struct options) {
+		.scenario = "", .service = "echo", .to = RECORD - 1, .sample = 1
+	};
 	while ((letter = getopt_long(argc, argv, "", names, &index)) >= 0)
 		if (letter == 'c')
 			o->scenario = optarg;
+		else if (letter == 'e')
+			o->service = optarg;
 		else if (letter == 'f')
 			o->from = option_number(names[index].name);
 		else if (letter == 't')
