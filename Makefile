@@ -172,7 +172,7 @@ build/bench/%: bench/peers/%.c
 
 build/bench/%: bench/peers/%.go
 	@mkdir -p $(@D)
-	GOCACHE=$(CURDIR)/build/go go build -o $@ $<
+	GOCACHE=$(CURDIR)/build/go GOFLAGS=-trimpath go build -o $@ $<
 
 # The same objects; only the clone is another.
 build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o

@@ -12,8 +12,10 @@
 enum {
 	PLACES = 64 * 1024, /* where in the pattern a message may begin */
 	READ_BYTES = 64 * 1024,
-	REPLY_MAX = 4096,    /* of an HTTP reply */
-	PORTS = 8192,	     /* that are taken of an address */
+	REPLY_MAX = 4096, /* of an HTTP reply */
+	/* That are taken of an address: the kernel looks for a free one among
+	 * the 14,000 even ones first, and one by one. */
+	PORTS = 8192,
 	ADDRESSES = 1 << 16, /* before they are taken again */
 };
 
@@ -115,21 +117,24 @@ client_raise_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* Loads that run at the same time begin at different addresses. */
-static struct sockaddr_in
+/* The first come from 127.0.0.1, whose name every machine knows: there are
+ * servers that ask for it. From then on, loads that run at the same time begin
+ * at different addresses. */
+static uint32_t
 own_address(uint64_t serial)
 {
-	uint64_t host = (serial / PORTS + (uint64_t)getpid() * 64) % ADDRESSES;
+	uint64_t host = serial / PORTS;
 
-	return (struct sockaddr_in) { .sin_family = AF_INET,
-		.sin_addr.s_addr =
-		    htonl((uint32_t)(INADDR_LOOPBACK + ADDRESSES + host)) };
+	if (host > 0)
+		host = ADDRESSES + (host + (uint64_t)getpid() * 64) % ADDRESSES;
+	return (uint32_t)(INADDR_LOOPBACK + host);
 }
 
 static bool
 connect_from(int fd, uint64_t serial, in_port_t port)
 {
-	struct sockaddr_in from = own_address(serial);
+	struct sockaddr_in from = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(own_address(serial)) };
 	struct sockaddr_in to = { .sin_family = AF_INET,
 		.sin_port = htons(port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -149,12 +154,12 @@ conn_open(struct conn *c, in_port_t port, int flags)
 {
 	static uint64_t serial;
 
-	c->key = mix(++serial);
+	c->key = mix(serial + 1);
 	c->sent = c->got = 0;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (c->fd < 0)
 		die("socket: raise ulimit -Hn");
-	if (connect_from(c->fd, serial, port))
+	if (connect_from(c->fd, serial++, port))
 		return true;
 	conn_close(c);
 	return false;

@@ -6,6 +6,10 @@
  * For MS milliseconds, RATE times a second, SIGKILLs a random child of MASTER
  * whose command line begins with TITLE. Prints "kills N".
  *
+ *     strike reload MASTER RATE MS
+ *
+ * The same with a SIGHUP to MASTER. Prints "reloads N".
+ *
  *     strike takeover TIMES PORT CONNECTIONS MASTER [PORT CONNECTIONS
  * MASTER]...
  *
@@ -89,21 +93,28 @@ kill_one(pid_t master, const char *title)
 	return count > 0 && kill(workers[random_below(count)], SIGKILL) == 0;
 }
 
-static int
-run_kill(char **argv)
+static bool
+reload(pid_t master, const char *unused)
 {
-	pid_t master = (pid_t)number(argv[1]);
-	uint64_t period_ns = 1000000000u / number(argv[2]), kills = 0;
+	(void)unused;
+	return kill(master, SIGHUP) == 0;
+}
+
+/* Returns how often BLOW fell. */
+static uint64_t
+beat(bool (*blow)(pid_t, const char *), const char *title, char **argv)
+{
+	pid_t master = (pid_t)number(argv[0]);
+	uint64_t period_ns = 1000000000u / number(argv[1]), blows = 0;
 	uint64_t next_ns = clock_ns();
-	uint64_t end_ns = next_ns + number(argv[3]) * 1000000u;
+	uint64_t end_ns = next_ns + number(argv[2]) * 1000000u;
 
 	while (next_ns < end_ns) {
-		kills += kill_one(master, argv[0]);
+		blows += blow(master, title);
 		next_ns += period_ns;
 		clock_sleep_until(next_ns);
 	}
-	printf("kills %" PRIu64 "\n", kills);
-	return 0;
+	return blows;
 }
 
 /* ---- takeover ------------------------------------------------------------ */
@@ -151,7 +162,7 @@ measure(const struct server *s, const struct script *script)
 	    echo_us(script, struck, begun_ns), plain_us);
 }
 
-static int
+static void
 run_takeover(int argc, char **argv)
 {
 	struct script script = script_make(BYTES, NULL);
@@ -173,16 +184,26 @@ run_takeover(int argc, char **argv)
 	for (size_t n = 0; n < count; n++)
 		free(servers[n].conns);
 	free(script.pattern);
-	return 0;
+}
+
+static _Noreturn void
+misuse(void)
+{
+	fprintf(stderr, "strike: see the head of its source\n");
+	exit(2);
 }
 
 int
 main(int argc, char **argv)
 {
 	if (argc == 6 && strcmp(argv[1], "kill") == 0)
-		return run_kill(argv + 2);
-	if (argc >= 6 && argc % 3 == 0 && strcmp(argv[1], "takeover") == 0)
-		return run_takeover(argc - 2, argv + 2);
-	fprintf(stderr, "strike: see the head of its source\n");
-	return 2;
+		printf(
+		    "kills %" PRIu64 "\n", beat(kill_one, argv[2], argv + 3));
+	else if (argc == 5 && strcmp(argv[1], "reload") == 0)
+		printf("reloads %" PRIu64 "\n", beat(reload, NULL, argv + 2));
+	else if (argc >= 6 && argc % 3 == 0 && strcmp(argv[1], "takeover") == 0)
+		run_takeover(argc - 2, argv + 2);
+	else
+		misuse();
+	return 0;
 }

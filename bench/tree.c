@@ -129,8 +129,8 @@ tree_cpu_ns(pid_t root)
 	pids[0] = root;
 	for (size_t i = 0; i < count; i++) {
 		ns += process_cpu_ns(pids[i]) + reaped_cpu_ns(pids[i]);
-		count += tree_children(
-		    pids[i], pids + count, PROCESSES_MAX - count);
+		count +=
+		    tree_children(pids[i], pids + count, PROCESSES_MAX - count);
 	}
 	free(pids);
 	return ns;
