@@ -129,7 +129,7 @@ wait_all(const struct options *o, const pid_t *pids)
 	}
 }
 
-/* ---- what it prints ------------------------------------------------------ */
+/* ---- what is measured ---------------------------------------------------- */
 
 /* Processor time: of the server, and of each process of the load. */
 struct cpu {
@@ -158,6 +158,28 @@ cpu_between(const struct options *o, struct cpu from, struct cpu to)
 	return to;
 }
 
+/* The time that is measured begins and ends when this process has the CPU to
+ * say so, and the load goes on while it looks at what was used: so that echoes
+ * and processor time are of the same span on a busy machine, and of a server of
+ * a thousand processes. */
+static struct cpu
+watch(const struct options *o, struct board *board, const pid_t *pids)
+{
+	struct cpu before;
+	struct cpu after;
+
+	clock_sleep_until(clock_ns() + o->ms * 1000000u / 4);
+	board->begin_ns = clock_ns();
+	before = cpu_now(o, pids);
+	clock_sleep_until(board->begin_ns + o->ms * 1000000u);
+	board->end_ns = clock_ns();
+	after = cpu_now(o, pids);
+	board->over = true;
+	return cpu_between(o, before, after);
+}
+
+/* ---- what is printed ----------------------------------------------------- */
+
 static uint64_t
 busiest_ns(const struct options *o, const struct cpu *cpu)
 {
@@ -183,11 +205,10 @@ sum_up(const struct options *o, const struct board *board, struct result *sum)
 }
 
 static void
-print(const struct options *o, const struct result *sum, const struct cpu *cpu)
+print(const struct options *o, uint64_t ns, const struct result *sum,
+    const struct cpu *cpu)
 {
-	uint64_t ns = o->ms > 0 ? o->ms * 1000000u : 1;
-
-	printf("echoes %" PRIu64 " ms %" PRIu64, sum->echoes, o->ms);
+	printf("echoes %" PRIu64 " ms %" PRIu64, sum->echoes, ns / 1000000);
 	if (o->watched > 0 && sum->echoes > 0)
 		printf(" cpu %" PRIu64, cpu->server_ns / sum->echoes);
 	printf(" p50 %" PRIu64 " p99 %" PRIu64 " p99.9 %" PRIu64
@@ -209,23 +230,17 @@ measure(const struct options *o, struct board *board)
 	static struct result sum;
 	pid_t pids[PROCESSES_MAX];
 	struct line line;
-	struct cpu before;
-	struct cpu after;
+	struct cpu cpu;
 
 	if (pipe2(line.up, O_CLOEXEC) < 0 || pipe2(line.down, O_CLOEXEC) < 0)
 		die("pipe");
 	fork_all(o, board, &line, pids);
 	hear_all(o, &line);
-	board->begin_ns = clock_ns() + o->ms * 1000000u / 4;
-	board->end_ns = board->begin_ns + o->ms * 1000000u;
 	go_all(o, &line);
-	clock_sleep_until(board->begin_ns);
-	before = cpu_now(o, pids);
-	clock_sleep_until(board->end_ns);
-	after = cpu_between(o, before, cpu_now(o, pids));
+	cpu = watch(o, board, pids);
 	hear_all(o, &line);
 	sum_up(o, board, &sum);
-	print(o, &sum, &after);
+	print(o, board->end_ns - board->begin_ns, &sum, &cpu);
 	while (o->holds && hear(STDIN_FILENO))
 		continue;
 	close(line.down[1]);
@@ -327,6 +342,7 @@ main(int argc, char **argv)
 
 	if (board == MAP_FAILED)
 		die("no memory");
+	board->begin_ns = board->end_ns = UINT64_MAX;
 	measure(&o, board);
 	return 0;
 }

@@ -23,7 +23,7 @@ def command(server, cpu=None, **options):
 
 
 def parse(line):
-    """Of names and numbers in turn."""
+    """Names and numbers in turn."""
     words = line.split()
     return dict(zip(words[::2], map(int, words[1::2])))
 
@@ -34,7 +34,10 @@ def run(server, **options):
                           capture_output=True, timeout=PATIENCE)
     if done.returncode != 0:
         raise RuntimeError(f"{server.peer.name}: {done.stderr.strip()}")
-    return parse(done.stdout)
+    row = parse(done.stdout)
+    if row["echoes"] == 0:
+        raise RuntimeError(f"{server.peer.name}: no answer in {row['ms']} ms")
+    return row
 
 
 class Held:

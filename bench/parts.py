@@ -42,16 +42,16 @@ def note(text):
     print(text, flush=True)
 
 
-def ms_of(plan, point):
-    """Ten thousand echoes in a row take some 100 ms."""
-    return plan.ms * (2 if point.connections >= 10000 else 1)
+def ms_of(plan, connections):
+    """With ten thousand, a single echo of each takes some 100 ms."""
+    return plan.ms * (2 if connections >= 10000 else 1)
 
 
 def measure(peer, point, plan):
     """One worker has a CPU of its own, and the load another."""
     pinned = point.workers == 1
     options = {"connections": point.connections, "bytes": point.bytes,
-               "connect": point.connect, "ms": ms_of(plan, point),
+               "connect": point.connect, "ms": ms_of(plan, point.connections),
                "processes": min(point.workers, point.connections)}
     with Server(peer, point.workers, point.connections,
                 SERVER_CPU if pinned else None) as server:
@@ -72,14 +72,23 @@ def in_rounds(plan, cells):
             yield {"round": number, **labels, **row}
 
 
+def tell_limits(peers, connections):
+    for peer in peers:
+        if peer.most < connections:
+            note(f"    {peer.name}: a process for each connection; "
+                 f"at most {peer.most:,} are measured")
+
+
 def at_points(plan, points, http=False):
     """A row for each round, point and peer."""
     def cell(peer, point):
         labels = {"peer": peer.name, **vars(point)}
         return labels, lambda: measure(peer, point, plan)
 
-    cells = [cell(peer, point) for point in points for peer in plan.peers
-             if peer.http == http and point.suits(peer)]
+    peers = [peer for peer in plan.peers if peer.http == http]
+    tell_limits(peers, max(point.connections for point in points))
+    cells = [cell(peer, point) for point in points for peer in peers
+             if point.suits(peer)]
     return in_rounds(plan, cells)
 
 
@@ -226,7 +235,8 @@ def faults(plan):
 def growth_of(peer, workers, connections, plan):
     with Server(peer, workers, connections) as server:
         start = proc.user_memory(server.pid)
-        with loads.Held(server, connections=connections, ms=plan.ms) as done:
+        with loads.Held(server, connections=connections,
+                        ms=ms_of(plan, connections)) as done:
             user = proc.user_memory(server.pid) - start
     return {**done, "user": user / connections, "whole": start + user}
 

@@ -62,9 +62,13 @@ def values(rows, column):
     return [row[column] for row in rows if row.get(column) is not None]
 
 
+def middle_of(numbers, otherwise=None):
+    return statistics.median(numbers) if numbers else otherwise
+
+
 def spread(numbers):
     """Half the distance of the quartiles, in hundredths of the median."""
-    middle = statistics.median(numbers)
+    middle = middle_of(numbers, 0)
     if len(numbers) < 2 or middle == 0:
         return 0
     first, _, third = statistics.quantiles(numbers, n=4, method="inclusive")
@@ -101,14 +105,11 @@ def number(value, digits=0, unit=1.0):
 
 
 def median(rows, column, digits=0, unit=1.0):
-    numbers = values(rows, column)
-    return number(statistics.median(numbers) if numbers else None, digits,
-                  unit)
+    return number(middle_of(values(rows, column)), digits, unit)
 
 
 def ratio(over, under, column="cpu"):
-    numbers = ratios(over, under, column)
-    return number(statistics.median(numbers) if numbers else None, 3)
+    return number(middle_of(ratios(over, under, column)), 3)
 
 
 def rate(rows):
@@ -124,7 +125,7 @@ def point_line(name, rows, first):
     load = statistics.median(values(rows, "load"))
     bound = " *" if load >= LOAD_BOUND else ""
     return [name, median(rows, "cpu", 3, 1000),
-            number(spread(values(rows, "cpu") or [0]), 1),
+            number(spread(values(rows, "cpu")), 1),
             ratio(rows, first), number(statistics.median(rate(rows))),
             *[median(rows, q, 0, 1000) for q in ("p50", "p99", "p99.9")],
             median(rows, "server", 0, 10), number(load, 0, 10) + bound]
@@ -219,7 +220,7 @@ def bar(what, limit, numbers, at_least=False):
     figure = statistics.median(numbers)
     met = figure >= limit if at_least else figure <= limit
     sign = ">=" if at_least else "<="
-    return [what, f"{sign} {limit:g}", number(figure, 3 if limit < 3 else 0),
+    return [what, f"{sign} {limit:g}", number(figure, 3 if 0 < limit < 3 else 0),
             number(spread(numbers), 1), "" if met else "MISSED"]
 
 
@@ -280,8 +281,7 @@ def wide(rows, lines, column, over="connections"):
     for x in sorted({row[over] for row in rows}):
         found = {name: values(choose(rows, **{lines: name, over: x}), column)
                  for name in names}
-        yield {over: x, **{str(name): statistics.median(numbers)
-                           if numbers else "?"
+        yield {over: x, **{str(name): middle_of(numbers, "?")
                            for name, numbers in found.items()}}
 
 
@@ -290,12 +290,12 @@ def write_plots():
     grown = read_rows("growth")
     at_50 = choose(echoes, connections=50)
     write_table("plot-peers", [
-        {"peer": peer, "cpu": statistics.median(
-            values(choose(at_50, peer=peer), "cpu"))}
+        {"peer": peer,
+         "cpu": middle_of(values(choose(at_50, peer=peer), "cpu"), "?")}
         for peer in peers_of(at_50)])
     write_table("plot-connections", list(wide(echoes, "peer", "cpu")))
     write_table("plot-growth-cpu", list(wide(grown, "workers", "cpu")))
-    write_table("plot-growth-memory", list(wide(grown, "workers", "user")))
+    write_table("plot-growth-memory", list(wide(grown, "workers", "whole")))
     if not shutil.which("gnuplot"):
         print("\nno plots: apt-get install -y gnuplot-nox")
         return

@@ -37,7 +37,7 @@ class Peer:
     package: str = ""         # Debian's, which it comes from
     http: bool = False
     scales: bool = False      # to more than one worker
-    most: int = 1000000       # connections: a process for each is no load
+    most: int = 1000000       # connections: it makes a process for each
     worker_title: str = ""    # of the processes that may be killed
 
 

@@ -14,11 +14,17 @@ enum {
 
 /* ---- what is counted ----------------------------------------------------- */
 
+static bool
+is_measured(const struct traffic *t, uint64_t ns)
+{
+	return ns >= t->board->begin_ns && ns < t->board->end_ns;
+}
+
 static void
 count_answer(struct traffic *t, const struct client *c, uint64_t now_ns)
 {
 	t->result->all++;
-	if (now_ns < t->board->begin_ns || now_ns >= t->board->end_ns)
+	if (!is_measured(t, now_ns))
 		return;
 	t->result->echoes++;
 	histogram_record(&t->result->latency, now_ns - c->since_ns);
@@ -27,11 +33,9 @@ count_answer(struct traffic *t, const struct client *c, uint64_t now_ns)
 static void
 count_failure(struct traffic *t)
 {
-	uint64_t now_ns = clock_ns();
-
 	if (!t->options->failures)
 		die("the server has closed a connection");
-	if (now_ns >= t->board->begin_ns && now_ns < t->board->end_ns)
+	if (is_measured(t, clock_ns()))
 		t->result->failed++;
 }
 
@@ -180,7 +184,7 @@ traffic_run(struct traffic *t)
 	struct epoll_event events[EVENTS];
 
 	start_all(t);
-	while (clock_ns() < t->board->end_ns) {
+	while (!t->board->over) {
 		int count = wait_events(t, events);
 
 		if (count == 0 && t->period_ns == 0) {

@@ -38,10 +38,11 @@ struct result {
 	struct histogram latency;
 };
 
-/* Shared by all processes of the load. */
+/* Shared by all processes of the load, and written by the first. */
 struct board {
-	uint64_t begin_ns; /* of what is measured */
-	uint64_t end_ns;
+	_Atomic uint64_t begin_ns; /* of what is measured; far off until then */
+	_Atomic uint64_t end_ns;
+	_Atomic bool over; /* the load ends */
 	struct result results[PROCESSES_MAX];
 };
 
@@ -73,7 +74,7 @@ traffic_make(const struct options *options, struct board *board, size_t index);
 /* Opens its connections, and each is answered once: none waits in a queue. */
 void traffic_open(struct traffic *t);
 
-/* Until the end that the board tells. */
+/* Until the board says that it is over. */
 void traffic_run(struct traffic *t);
 
 #endif
