@@ -13,8 +13,7 @@ LOAD_BOUND = 950  # thousandths of a CPU: it is the load that was measured
 # ---- files ------------------------------------------------------------------
 
 def write_table(name, rows):
-    """One line for each row, tabs between; also if measuring them is ended by
-    force."""
+    """One line for each row, tabs between."""
     RESULTS.mkdir(exist_ok=True)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     with (RESULTS / f"{name}.tsv").open("w", newline="") as file:
@@ -25,6 +24,7 @@ def write_table(name, rows):
 
 
 def write_rows(name, rows):
+    """Also what there is when measuring them is ended by force."""
     done = []
     try:
         for row in rows:
@@ -220,7 +220,8 @@ def bar(what, limit, numbers, at_least=False):
     figure = statistics.median(numbers)
     met = figure >= limit if at_least else figure <= limit
     sign = ">=" if at_least else "<="
-    return [what, f"{sign} {limit:g}", number(figure, 3 if 0 < limit < 3 else 0),
+    digits = 3 if 0 < limit < 3 else 0
+    return [what, f"{sign} {limit:g}", number(figure, digits),
             number(spread(numbers), 1), "" if met else "MISSED"]
 
 
