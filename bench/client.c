@@ -16,7 +16,8 @@ enum {
 	/* That are taken of an address: the kernel looks for a free one among
 	 * the 14,000 even ones first, and one by one. */
 	PORTS = 8192,
-	ADDRESSES = 1 << 16, /* before they are taken again */
+	ADDRESSES = 1 << 16,	  /* before they are taken again */
+	ADDRESSES_EACH = 1 << 10, /* for a process of the load */
 };
 
 static const char http_request[] = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
@@ -79,9 +80,11 @@ number(const char *text)
 /* ---- what is said -------------------------------------------------------- */
 
 struct script
-script_make(size_t bytes, const char *body)
+script_make(size_t bytes, const char *body, size_t index)
 {
-	struct script s = { .bytes = bytes, .body = body };
+	struct script s = { .bytes = bytes,
+		.body = body,
+		.serial = (uint64_t)index * PORTS * ADDRESSES_EACH };
 
 	if (body) {
 		s.bytes = sizeof http_request - 1;
@@ -118,16 +121,11 @@ client_raise_limit(void)
 }
 
 /* The first come from 127.0.0.1, whose name every machine knows: there are
- * servers that ask for it. From then on, loads that run at the same time begin
- * at different addresses. */
+ * servers that ask for it. */
 static uint32_t
 own_address(uint64_t serial)
 {
-	uint64_t host = serial / PORTS;
-
-	if (host > 0)
-		host = ADDRESSES + (host + (uint64_t)getpid() * 64) % ADDRESSES;
-	return (uint32_t)(INADDR_LOOPBACK + host);
+	return (uint32_t)(INADDR_LOOPBACK + serial / PORTS % ADDRESSES);
 }
 
 static bool
@@ -150,16 +148,14 @@ connect_from(int fd, uint64_t serial, in_port_t port)
 }
 
 bool
-conn_open(struct conn *c, in_port_t port, int flags)
+conn_open(struct script *s, struct conn *c, in_port_t port, int flags)
 {
-	static uint64_t serial;
-
-	c->key = mix(serial + 1);
+	c->key = mix(s->serial + 1);
 	c->sent = c->got = 0;
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 	if (c->fd < 0)
 		die("socket: raise ulimit -Hn");
-	if (connect_from(c->fd, serial++, port))
+	if (connect_from(c->fd, s->serial++, port))
 		return true;
 	conn_close(c);
 	return false;

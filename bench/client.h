@@ -22,6 +22,7 @@ struct script {
 	size_t bytes;		/* of a message */
 	unsigned char *pattern; /* messages are cut from that */
 	const char *body;	/* of the HTTP reply; NULL: echo */
+	uint64_t serial;	/* of the next connection that is opened */
 };
 
 struct conn {
@@ -53,8 +54,9 @@ uint64_t mix(uint64_t x);
 
 uint64_t number(const char *text);
 
-/* BODY is NULL for an echo of so many bytes. */
-struct script script_make(size_t bytes, const char *body);
+/* BODY is NULL for an echo of so many bytes. Processes with another INDEX have
+ * other connections: they come from elsewhere and say something else. */
+struct script script_make(size_t bytes, const char *body, size_t index);
 
 /* As many descriptors as are allowed. */
 void client_raise_limit(void);
@@ -62,7 +64,7 @@ void client_raise_limit(void);
 /* Connects; with SOCK_NONBLOCK in FLAGS, begins to. Each some thousand
  * connections come from another address of 127/8, as one address has only that
  * many ports. False: errno. */
-bool conn_open(struct conn *c, in_port_t port, int flags);
+bool conn_open(struct script *s, struct conn *c, in_port_t port, int flags);
 
 void conn_close(struct conn *c);
 

@@ -8,14 +8,17 @@
  * next at once (a closed loop). After a warm-up of a fourth it prints, of the
  * milliseconds that were measured, one line of names and numbers:
  *
- *     echoes     answered messages            ms       that was measured
- *     cpu        ns of processor time that the watched process and all its
- *                descendants took for one of them
- *     p50 p99 p99.9 max                       of the latency, ns
- *     server, load                            how busy the watched process and
- *                the busiest process of this load were, in thousandths of a
- * CPU: with the load near 1,000 it is the load that was measured failed
- * requests without an answer   all      echoes with the warm-up and the opening
+ *     echoes N   answered messages
+ *     ms N       in that time
+ *     cpu N      ns of processor time that the watched process and all that
+ *                descend from it took for one of them
+ *     p50 p99 p99.9 max
+ *                of the latency, ns
+ *     server N   thousandths of a CPU that these processes were busy
+ *     load N     the same of the busiest process of the load: near 1,000 it
+ *                is the load that was measured
+ *     failed N   requests whose connection ended without an answer
+ *     all N      answered messages, with the opening and the warm-up
  *
  * With --rate the messages have times at which they are due, and the latency
  * counts from those, however late they were sent (an open loop): a server that
@@ -163,7 +166,7 @@ cpu_between(const struct options *o, struct cpu from, struct cpu to)
  * and processor time are of the same span on a busy machine, and of a server of
  * a thousand processes. */
 static struct cpu
-watch(const struct options *o, struct board *board, const pid_t *pids)
+measure_span(const struct options *o, struct board *board, const pid_t *pids)
 {
 	struct cpu before;
 	struct cpu after;
@@ -237,7 +240,7 @@ measure(const struct options *o, struct board *board)
 	fork_all(o, board, &line, pids);
 	hear_all(o, &line);
 	go_all(o, &line);
-	cpu = watch(o, board, pids);
+	cpu = measure_span(o, board, pids);
 	hear_all(o, &line);
 	sum_up(o, board, &sum);
 	print(o, board->end_ns - board->begin_ns, &sum, &cpu);

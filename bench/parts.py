@@ -22,7 +22,8 @@ class Plan:
     connections: list
     rounds: int
     ms: int
-    most: int  # connections
+    limit: int  # connections that one process may have
+    most: int  # connections in all
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def note(text):
 
 def ms_of(plan, connections):
     """With ten thousand, a single echo of each takes some 100 ms."""
-    return plan.ms * (2 if connections >= 10000 else 1)
+    return plan.ms + connections // 40
 
 
 def measure(peer, point, plan):
@@ -188,7 +189,8 @@ def calls(plan):
     def cell(peer):
         return {"peer": peer.name}, lambda: calls_of(peer, plan)
 
-    once = Plan(plan.peers, plan.connections, 1, plan.ms, plan.most)
+    once = Plan(plan.peers, plan.connections, 1, plan.ms, plan.limit,
+                plan.most)
     return in_rounds(once, [cell(p) for p in plan.peers if not p.http])
 
 
@@ -233,27 +235,32 @@ def faults(plan):
 # ---- growth -----------------------------------------------------------------
 
 def growth_of(peer, workers, connections, plan):
-    with Server(peer, workers, connections) as server:
+    processes = -(-connections // plan.limit)
+    with Server(peer, workers, min(connections, plan.limit)) as server:
         start = proc.user_memory(server.pid)
-        with loads.Held(server, connections=connections,
+        with loads.Held(server, connections=connections, processes=processes,
                         ms=ms_of(plan, connections)) as done:
             user = proc.user_memory(server.pid) - start
     return {**done, "user": user / connections, "whole": start + user}
 
 
+def counts_for(workers, plan):
+    """Some room is left, as none of the workers has exactly its share."""
+    room = plan.limit if workers == 1 else workers * plan.limit * 9 // 10
+    most = min(room, plan.most)
+    return [n for n in (10, 100, 1000, 10000) if n < most] + [most]
+
+
 def growth(plan):
     """From few connections to the most, workers 1 to 8."""
-    counts = [n for n in (10, 100, 1000, 10000) if n < plan.most]
-    counts += [plan.most]
-
     def cell(workers, connections):
         peer = servers.BY_NAME["this"]
         labels = {"peer": peer.name, "workers": workers,
                   "connections": connections}
         return labels, lambda: growth_of(peer, workers, connections, plan)
 
-    return in_rounds(plan, [cell(workers, n) for n in counts
-                            for workers in (1, 2, 4, 8)])
+    return in_rounds(plan, [cell(workers, n) for workers in (1, 2, 4, 8)
+                            for n in counts_for(workers, plan)])
 
 
 ALL = {"echo": echo, "http": http, "memory": memory, "calls": calls,

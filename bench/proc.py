@@ -73,14 +73,8 @@ def kernel_memory():
         tcp_pages * PAGE
 
 
-def fd_limit(wanted=0):
-    """As many open files as may be, for this process and those it starts; root
-    may have more than the limit, if it wants them."""
+def fd_limit():
+    """As many open files as may be, for this process and those it starts."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for limit in (max(hard, wanted), hard):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-            break
-        except (ValueError, OSError):
-            pass  # not root
-    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

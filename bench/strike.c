@@ -121,13 +121,13 @@ beat(bool (*blow)(pid_t, const char *), const char *title, char **argv)
 
 /* Opened, and each has been answered once. */
 static void
-open_all(struct server *s, const struct script *script)
+open_all(struct server *s, struct script *script)
 {
 	s->conns = calloc(s->count, sizeof *s->conns);
 	if (!s->conns)
 		die("no memory");
 	for (size_t i = 0; i < s->count; i++) {
-		if (!conn_open(&s->conns[i], s->port, 0))
+		if (!conn_open(script, &s->conns[i], s->port, 0))
 			die("connect");
 		conn_converse(script, &s->conns[i]);
 	}
@@ -165,7 +165,7 @@ measure(const struct server *s, const struct script *script)
 static void
 run_takeover(int argc, char **argv)
 {
-	struct script script = script_make(BYTES, NULL);
+	struct script script = script_make(BYTES, NULL, 0);
 	struct server servers[SERVERS_MAX];
 	size_t count = 0;
 	uint64_t times = number(argv[0]);

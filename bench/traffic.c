@@ -66,7 +66,7 @@ static void
 reopen(struct traffic *t, struct client *c)
 {
 	conn_close(&c->conn);
-	if (!conn_open(&c->conn, t->options->port, SOCK_NONBLOCK))
+	if (!conn_open(&t->script, &c->conn, t->options->port, SOCK_NONBLOCK))
 		die("connect");
 	watch(t, c, EPOLL_CTL_ADD);
 }
@@ -210,7 +210,7 @@ traffic_open(struct traffic *t)
 	for (size_t i = 0; i < t->count; i++) {
 		struct conn *c = &t->clients[i].conn;
 
-		if (!conn_open(c, t->options->port, 0))
+		if (!conn_open(&t->script, c, t->options->port, 0))
 			die("connect");
 		conn_converse(&t->script, c);
 		if (fcntl(c->fd, F_SETFL, O_NONBLOCK) < 0)
@@ -225,7 +225,7 @@ traffic_make(const struct options *o, struct board *board, size_t index)
 	struct traffic t = { .options = o,
 		.board = board,
 		.result = &board->results[index],
-		.script = script_make(o->bytes, o->body) };
+		.script = script_make(o->bytes, o->body, index) };
 
 	t.count = (index + 1) * o->connections / o->processes -
 	    index * o->connections / o->processes;
