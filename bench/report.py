@@ -269,9 +269,12 @@ def state_bars():
 def show_bars(*bars):
     show("what is wanted", ["", "bar", "figure", "+-%", ""],
          [line for several in bars for line in several if line])
-    failed = sum(values(choose(read_rows("faults"), peer="nginx"), "failed"))
-    if failed:
-        print(f"  (nginx: {failed:,} failed)")
+
+
+def show_failures_of(peer):
+    rows = choose(read_rows("faults"), peer=peer)
+    if rows:
+        print(f"  ({sum(values(rows, 'failed')):,} of {peer}'s have failed)")
 
 
 # ---- plots ------------------------------------------------------------------
@@ -321,4 +324,5 @@ def show_all():
     show_growth()
     show_bars(cpu_bars(rows), growth_bars(rows), other_bars(rows),
               state_bars())
+    show_failures_of("nginx")
     write_plots()
