@@ -156,7 +156,8 @@ bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)
 bench-quick: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)
 	bench/bench quick
 
-build/bench/load: $(addprefix bench/,load.c traffic.c client.c histogram.c tree.c)
+build/bench/load: $(addprefix bench/,load.c traffic.c client.c histogram.c \
+	tree.c)
 build/bench/strike: $(addprefix bench/,strike.c client.c tree.c)
 build/bench/floor build/bench/naive: bench/peers/listener.c
 build/bench/libevent: LDLIBS = -levent_core
