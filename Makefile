@@ -25,6 +25,10 @@ ifneq (,$(findstring musl,$(CC)))
 CPPFLAGS += -idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-linux-gnu
 endif
 
+# Services that are shared objects call what the program exports.
+ALL_LDFLAGS = -Wl,--export-dynamic $(LDFLAGS)
+LDLIBS = -ldl
+
 ALL_CPPFLAGS = -D_GNU_SOURCE -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
 
@@ -34,7 +38,7 @@ OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 all: $(PROGRAM)
 
 $(PROGRAM): $(OBJECTS)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(OBJECTS) $(LDLIBS)
 
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -78,6 +82,62 @@ uninstall:
 	! cmp -s systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || \
 		rm -f $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
 
+# ---- services and examples ---------------------------------------------------
+
+EXAMPLES = $(patsubst examples/%.c,$(BUILD)/examples/%.so,\
+	$(wildcard examples/*.c))
+
+examples: $(EXAMPLES)
+
+$(BUILD)/examples/%.so: examples/%.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Iinclude -fPIC -shared -o $@ $<
+
+# Services of your own, beside the server's files: make mine.so
+OWN = $(patsubst %.c,%.so,$(filter-out server.c master.c worker.c,\
+	$(wildcard *.c)))
+
+%.so: %.c include/preforkd.h
+	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude -fPIC -shared -o $@ $<
+
+# make new-service NAME=mine writes mine.c and tests/mine.bats.
+new-service:
+	@examples/new-service "$(NAME)"
+
+# ---- fuzzing -----------------------------------------------------------------
+
+# make fuzz takes FUZZ_SECONDS for each; what it finds stays in build/fuzz/.
+FUZZ = line http gateway config
+FUZZ_SECONDS = 600
+FUZZ_CC = clang
+FUZZ_FLAGS = -std=gnu11 -g -O1 -fsanitize=fuzzer,address,undefined \
+	-fno-sanitize-recover=undefined
+
+fuzz: $(FUZZ:%=run-fuzz-%)
+
+# About twenty seconds in all.
+fuzz-quick:
+	$(MAKE) FUZZ_SECONDS=4 fuzz
+
+run-fuzz-%: build/fuzz/%
+	@mkdir -p build/fuzz/corpus/$*
+	$< -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 \
+		-print_final_stats=1 -dict=fuzz/$*.dict \
+		-artifact_prefix=build/fuzz/$*- \
+		build/fuzz/corpus/$* fuzz/seeds/$*
+
+$(FUZZ:%=build/fuzz/%): build/fuzz/%: fuzz/%.c fuzz/host.h include/preforkd.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(ALL_CPPFLAGS) $(FUZZ_CPPFLAGS) -Iinclude -Ilib \
+		$(FUZZ_FLAGS) $(WARNINGS) -o $@ $(filter %.c,$^)
+
+build/fuzz/line: fuzz/host.c examples/line.c
+build/fuzz/http: fuzz/host.c examples/http.c
+build/fuzz/gateway: fuzz/host.c examples/gateway.c
+build/fuzz/config: lib/config.c lib/address.c lib/service.c lib/log.c
+# The answers are compared, and tell the time.
+build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
+
 # ---- tests -----------------------------------------------------------------
 
 TESTS = tests
@@ -91,11 +151,27 @@ CRASH_OBJECTS = $(OBJECTS:$(BUILD)/services/echo.o=$(BUILD)/tests/services/crash
 
 build/tests/preforkd-crash: $(CRASH_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(CRASH_OBJECTS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $(CRASH_OBJECTS) $(LDLIBS)
 
 -include $(BUILD)/tests/services/crash.d
 
-test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash
+# The service that does what it is told: its versions, and broken ones.
+PROBES = probe-1 probe-2 probe-2-large probe-2-bare probe-abi probe-no-table
+build/tests/probe-1.so: PROBE =
+build/tests/probe-2.so: PROBE = -DPROBE_VERSION=2 -DPROBE_MIGRATES
+build/tests/probe-2-large.so: PROBE = -DPROBE_VERSION=2 -DPROBE_MIGRATES \
+	-DPROBE_STATE=5000
+build/tests/probe-2-bare.so: PROBE = -DPROBE_VERSION=2
+build/tests/probe-abi.so: PROBE = -DPROBE_ABI=999
+build/tests/probe-no-table.so: PROBE = -DPROBE_NO_TABLE
+
+build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
+		-fPIC -shared -o $@ $<
+
+test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
+		$(PROBES:%=build/tests/%.so)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		bats --jobs $(JOBS) $(TESTS)
 
@@ -129,7 +205,8 @@ test-every-instruction: $(PROGRAM) build/tests/every_instruction
 	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
 
 # It reads slot memory.
-build/tests/every_instruction: lib/slot.h lib/connection.h lib/store.h
+build/tests/every_instruction: lib/slot.c lib/slot.h lib/connection.h \
+	lib/store.h include/preforkd.h
 
 # ---- measurements ----------------------------------------------------------
 
@@ -178,8 +255,8 @@ build/bench/%: bench/peers/%.go
 # The same objects; only the clone is another.
 build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -Wl,--wrap=syscall -o $@ \
-		$(OBJECTS) $(BUILD)/bench/unshared.o
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--wrap=syscall -o $@ \
+		$(OBJECTS) $(BUILD)/bench/unshared.o $(LDLIBS)
 
 # ---- checks ----------------------------------------------------------------
 

@@ -368,7 +368,7 @@ reconcile_slot(struct master *m, unsigned number)
 	if (!slot->pair)
 		start(m, number, slot->wanted ? &m->crew.config : &m->next);
 	else if (is_next && slot->pair->state == PAIR_SERVING)
-		crew_ask_candidate(slot->pair, &m->next);
+		crew_ask_candidate(&m->crew, slot->pair, &m->next);
 }
 
 static bool
@@ -648,7 +648,7 @@ warn_of_limits(struct master *m)
 	unsigned wanted, fds = pair_fds(&m->crew.config, &wanted);
 
 	for (unsigned i = 0; i < m->crew.config.listen_count; i++) {
-		const struct address *asked = &m->crew.config.listen[i];
+		const struct address *asked = &m->crew.config.listen[i].address;
 		const struct address *bound =
 		    &endpoints_of(&m->crew.endpoints, &m->crew.config, i)
 			 ->bound;

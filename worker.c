@@ -1,10 +1,14 @@
 /*
- * A slot's two processes. The worker has one epoll instance and the slot's
- * listeners and connections; the standby waits until the worker is dead.
+ * A slot's processes. The worker has one epoll instance and the slot's
+ * listeners and connections; the standby waits until the worker is dead. Where
+ * services are loaded from shared objects there is a third, the seed: it has
+ * loaded none, and at a reload makes the candidate, so that old and new code
+ * never meet in one process.
  *
- * A byte enters in lib/exchange.c (`exchange`), waits, only where its client
- * does not read, in the connection's place (lib/connection.c), and leaves in
- * `finish_write` or `flush`. A connection enters in lib/intake.c.
+ * A byte enters in lib/exchange.c (`exchange`), goes through the service
+ * (lib/call.c), waits, only where its message is not whole or its client does
+ * not read, in the connection's place (lib/connection.c), and leaves in
+ * `finish_answer` or `flush`. A connection enters in lib/intake.c.
  *
  * All that is known of a connection lies in slot memory (lib/slot.h). `struct
  * worker` holds what a successor has from its own beginning, or is told anew.
@@ -25,11 +29,15 @@
 #include "lib/standby.h"
 #include "lib/title.h"
 
-enum { SWEEP_MS = 1000 };
+enum {
+	SWEEP_MS = 1000,
+	TIMERS_MS = 10, /* between two looks at the connections' timers */
+};
 
 enum role {
 	STANDBY,
 	WORKER,
+	SEED,
 	OVER, /* the process is to end */
 };
 
@@ -43,6 +51,8 @@ enum mode {
 struct worker {
 	struct loop loop;
 	struct config config; /* this process's; a candidate has the next */
+	struct services services;
+	bool seeded; /* the slot has had a seed */
 	struct intake intake;
 	unsigned slot;
 	unsigned side; /* which of loop.standby is the standby's */
@@ -109,7 +119,8 @@ sweep(struct worker *w)
 		}
 		if (connection_place_is_spare(c, w->loop.now_ms, SWEEP_MS))
 			slot_release_place(memory, fd);
-		wanted |= config->idle_timeout_ms > 0 || c->place_used;
+		wanted |= config->idle_timeout_ms > 0 || c->place_used ||
+		    c->lingering;
 	}
 	store(memory->sweep_wanted, wanted);
 }
@@ -136,9 +147,56 @@ end_draining(struct worker *w)
 	w->ended = true;
 }
 
-/* Does what is due by the clock. */
+static uint64_t
+earlier(uint64_t a_ms, uint64_t b_ms)
+{
+	if (a_ms == 0 || b_ms == 0)
+		return a_ms + b_ms;
+	return a_ms < b_ms ? a_ms : b_ms;
+}
+
+/* Adds an event to the batch, of which COUNT are used: so a successor finds it
+ * as it finds the kernel's. False where there is no room. */
+static bool
+add_event(struct worker *w, int fd, int *count)
+{
+	struct slot_memory *memory = w->loop.memory;
+
+	if (*count == SLOT_EVENTS)
+		return false;
+	loop_name(
+	    &memory->events[*count], fd, memory->connections[fd].generation);
+	store(memory->events[(*count)++].events, EPOLLOUT);
+	return true;
+}
+
+/* Has the connections served whose timer is due. One that is due while its
+ * answer is pending is served when that has left (exchange.c). */
 static void
-keep_time(struct worker *w)
+fire_timers(struct worker *w, int *count)
+{
+	const struct slot_memory *memory = w->loop.memory;
+	uint64_t now_ms = w->loop.now_ms, next_ms = 0;
+
+	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++) {
+		const struct connection *c = &memory->connections[fd];
+
+		if (c->timer_ms == 0 || !connection_is_open(c))
+			continue;
+		if (c->timer_ms > now_ms)
+			next_ms = earlier(next_ms, c->timer_ms);
+		else if (connection_pending(c) == 0 && !add_event(w, fd, count))
+			next_ms = now_ms;
+	}
+	if (next_ms != 0 && next_ms < now_ms + TIMERS_MS)
+		next_ms = now_ms + TIMERS_MS;
+	w->loop.timer_ms = next_ms;
+}
+
+/* Does what is due by the clock; COUNT is of the batch that is to be handled.
+ */
+static void
+keep_time(struct worker *w, int *count)
 {
 	uint64_t now_ms = clock_ms();
 
@@ -151,24 +209,18 @@ keep_time(struct worker *w)
 		w->sweep_ms = now_ms + SWEEP_MS;
 		sweep(w);
 	}
+	if (w->loop.timer_ms != 0 && now_ms >= w->loop.timer_ms)
+		fire_timers(w, count);
 	if (w->deadline_ms != 0 && now_ms >= w->deadline_ms)
 		end_draining(w);
-}
-
-static uint64_t
-earlier(uint64_t a_ms, uint64_t b_ms)
-{
-	if (a_ms == 0 || b_ms == 0)
-		return a_ms + b_ms;
-	return a_ms < b_ms ? a_ms : b_ms;
 }
 
 /* For epoll_wait: ms until something is due, or -1 for never. */
 static int
 time_left(const struct worker *w)
 {
-	uint64_t due_ms =
-	    earlier(earlier(w->sweep_ms, w->intake.resume_ms), w->deadline_ms);
+	uint64_t due_ms = earlier(earlier(w->sweep_ms, w->intake.resume_ms),
+	    earlier(w->deadline_ms, w->loop.timer_ms));
 	uint64_t now_ms = w->loop.now_ms;
 	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
@@ -179,25 +231,6 @@ time_left(const struct worker *w)
 
 /* ---- handing connections over ------------------------------------------- */
 
-/* What a client has not taken goes along, out of the turn's buffer. */
-static size_t
-copy_pending(struct worker *w, int fd)
-{
-	struct slot_memory *memory = w->loop.memory;
-	struct connection copy = memory->connections[fd];
-	size_t copied = 0, count;
-
-	while (connection_pending(&copy) > 0) {
-		const unsigned char *bytes =
-		    connection_kept(&copy, slot_place(memory, fd), &count);
-
-		memcpy(memory->buffer + copied, bytes, count);
-		copied += count;
-		copy.sent += count;
-	}
-	return copied;
-}
-
 /* From now on until CONTROL_HANDED nobody touches the connection: two slots
  * have its socket. A worker that dies meanwhile leaves it offered, and the
  * master knows by its number whether another slot has it already. */
@@ -207,13 +240,11 @@ offer(struct worker *w, int fd)
 	struct slot_memory *memory = w->loop.memory;
 	struct control_message message = { .type = CONTROL_OFFER,
 		.pid = w->loop.pid,
-		.value = memory->handed + 1,
-		.connection = memory->connections[fd] };
-	struct control_bytes bytes = { .bytes = memory->buffer };
+		.value = memory->handed + 1 };
 
 	store(memory->offered, fd);
-	bytes.size = copy_pending(w, fd);
-	if (control_send(w->loop.control, &message, fd, &bytes) < 0)
+	message.label = parcel_pack(memory, fd);
+	if (control_send(w->loop.control, &message, fd, NULL) < 0)
 		w->ended = true; /* as in tell */
 }
 
@@ -242,15 +273,13 @@ let_go(struct worker *w, uint64_t number)
 
 /* Takes a connection from another slot, once. */
 static void
-adopt(struct worker *w, const struct control_message *message, int fd,
-    const struct control_bytes *bytes)
+adopt(struct worker *w, const struct control_message *message, int fd)
 {
-	struct slot_memory *memory = w->loop.memory;
-	const struct connection *c = &message->connection;
+	const struct slot_memory *memory = w->loop.memory;
 	bool is_next = message->value == memory->adopted + 1;
 
-	if (is_next && fd >= 0 && connection_pending(c) == bytes->length)
-		intake_adopt(&w->loop, fd, c, bytes->bytes, message->value);
+	if (is_next && fd >= 0)
+		intake_adopt(&w->loop, fd, &message->label, message->value);
 	else if (fd >= 0)
 		close(fd);
 	if (message->value <= memory->adopted)
@@ -266,7 +295,8 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 		return; /* out of descriptors: the master says it again */
 	if (intake_has(&w->loop, message->serial)) {
 		close(fd);
-	} else if (intake_add(&w->loop, message->serial, fd) < 0) {
+	} else if (intake_add(&w->loop, message->serial,
+		       (uint32_t)message->value, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
 		intake_release(&w->loop, message->serial);
 		return;
@@ -302,8 +332,7 @@ hand_over(struct worker *w)
 }
 
 static void
-obey(struct worker *w, const struct control_message *message, int fd,
-    const struct control_bytes *bytes)
+obey(struct worker *w, const struct control_message *message, int fd)
 {
 	switch (message->type) {
 	case CONTROL_LISTEN:
@@ -332,7 +361,7 @@ obey(struct worker *w, const struct control_message *message, int fd,
 		let_go(w, message->value);
 		break;
 	case CONTROL_ADOPT:
-		adopt(w, message, fd, bytes);
+		adopt(w, message, fd);
 		break;
 	case CONTROL_DRAIN:
 		begin_to_end(w, DRAINING, message->value);
@@ -353,19 +382,17 @@ static void
 read_control(struct worker *w)
 {
 	struct slot_memory *memory = w->loop.memory;
-	struct control_bytes bytes = { .bytes = memory->buffer,
-		.size = SLOT_BUFFER };
 	struct control_message message;
 	int fd, result;
 
 	do {
 		slot_begin(memory, PHASE_HEAR, w->loop.control);
 		result = control_receive(
-		    w->loop.control, &message, &fd, &bytes, MSG_DONTWAIT);
+		    w->loop.control, &message, &fd, NULL, MSG_DONTWAIT);
 		if (result > 0 &&
 		    (message.type == CONTROL_LISTEN ||
 			message.type == CONTROL_ADOPT)) {
-			obey(w, &message, fd, &bytes);
+			obey(w, &message, fd);
 			fd = -1;
 		}
 		if (result > 0 && fd >= 0)
@@ -373,7 +400,7 @@ read_control(struct worker *w)
 		slot_end(memory);
 		if (result > 0 && message.type != CONTROL_LISTEN &&
 		    message.type != CONTROL_ADOPT)
-			obey(w, &message, -1, &bytes);
+			obey(w, &message, -1);
 	} while (result > 0 && !w->ended);
 	if (result == 0)
 		w->ended = true; /* without a master there is no server */
@@ -479,15 +506,17 @@ work(struct worker *w)
 	int count = SLOT_EVENTS; /* a predecessor's, if there was one */
 
 	for (;;) {
-		keep_time(w);
+		keep_time(w, &count);
 		begin_batch(w);
 		handle_batch(w, count);
 		if (w->clone_wanted && clone_standby(w) == STANDBY)
 			return STANDBY;
 		follow_up(w);
 		store(memory->done, memory->begun);
-		if (is_done(w))
+		if (is_done(w)) {
+			services_stop(&w->services);
 			return OVER;
+		}
 		count = epoll_wait(
 		    w->loop.epoll, memory->events, SLOT_EVENTS, time_left(w));
 		if (count < 0 && errno != EINTR) {
@@ -495,6 +524,8 @@ work(struct worker *w)
 			w->status = 1;
 			return OVER;
 		}
+		if (count < 0)
+			count = 0;
 	}
 }
 
@@ -520,6 +551,7 @@ become_standby(struct worker *w)
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
 	w->sweep_ms = 0;
+	w->loop.timer_ms = 0;
 	w->intake = (struct intake) { .open = false };
 	take_name(w, "standby");
 	return STANDBY;
@@ -541,6 +573,7 @@ take_over(struct worker *w, enum verdict verdict)
 	if (w->config.pin_cpus)
 		pair_pin(w->slot);
 	w->loop.now_ms = clock_ms();
+	w->loop.timer_ms = w->loop.now_ms;	/* to look for them */
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);
@@ -560,35 +593,97 @@ take_over_if_meant(struct worker *w, const struct control_message *message)
 	return take_over(w, (enum verdict)message->value);
 }
 
+/* ---- loading services --------------------------------------------------- */
+
+static enum role
+become_seed(struct worker *w)
+{
+	w->seeded = true;
+	w->loop.pid = getpid();
+	take_name(w, "seed");
+	return SEED;
+}
+
+/* What has loaded a shared object cannot unload it for certain (dlclose(3)).
+ * Before a slot's process does so it leaves an image of before to the slot,
+ * once and for all. Returns SEED in that one; REST elsewhere, or OVER without
+ * it. */
+static enum role
+sow(struct worker *w, int control, enum role rest)
+{
+	struct control_message message = { .type = CONTROL_SEED };
+	pid_t pid;
+
+	if (w->seeded || !services_need_loading(&w->config))
+		return rest;
+	pid = standby_clone(w->master);
+	if (pid == 0)
+		return become_seed(w);
+	w->seeded = true;
+	message.standby = pid;
+	tell(w, control, &message, -1);
+	return pid < 0 ? OVER : rest;
+}
+
+static bool
+load_services(struct worker *w, int control)
+{
+	struct control_message message = { .type = CONTROL_FAILED };
+	char error[SERVICE_ERROR];
+
+	w->services = (struct services) { .count = 0 };
+	if (services_load(&w->services, &w->config, error) &&
+	    services_start(&w->services, &w->config, error))
+		return true;
+	snprintf(message.text, sizeof message.text, "%s", error);
+	tell(w, control, &message, -1);
+	return false;
+}
+
 /* A candidate is a standby with the next configuration, at the other socket. */
 static enum role
-become_candidate(struct worker *w, const struct config *config)
+become_candidate(struct worker *w, const struct config *config, unsigned side)
 {
 	struct control_message message = { .type = CONTROL_CANDIDATE_READY };
+	int control = w->loop.standby[side & 1];
+	enum role role;
 
 	become_standby(w);
-	w->side ^= 1;
+	take_name(w, "candidate");
+	w->side = side & 1;
 	w->config = *config;
-	tell(w, w->loop.standby[w->side], &message, -1);
+	log_limit(w->config.log_level);
+	role = sow(w, control, STANDBY);
+	if (role != STANDBY)
+		return role;
+	if (!load_services(w, control)) {
+		w->status = 1;
+		return OVER;
+	}
+	tell(w, control, &message, -1);
 	return STANDBY;
 }
 
 static enum role
-bear_candidate(struct worker *w, const struct config *config)
+bear_candidate(struct worker *w, enum role bearer, int control,
+    const struct config *config, unsigned side)
 {
 	struct control_message message = { .type = CONTROL_BORN };
 	pid_t pid = standby_clone(w->master);
 
 	if (pid == 0)
-		return become_candidate(w, config);
+		return become_candidate(w, config, side);
 	message.standby = pid;
 	message.value = pid < 0 ? (uint64_t)errno : 0;
-	tell(w, w->loop.standby[w->side], &message, -1);
-	return STANDBY;
+	tell(w, control, &message, -1);
+	return bearer;
 }
 
+/* ---- waiting ------------------------------------------------------------ */
+
+/* A standby or a seed: ROLE waits at CONTROL for what the master says. */
 static enum role
-stand_by(struct worker *w)
+stand_by(struct worker *w, enum role role, int control)
 {
 	struct control_message message;
 	struct config config;
@@ -596,15 +691,17 @@ stand_by(struct worker *w)
 		.size = sizeof config };
 	int fd;
 
-	if (control_receive(
-		w->loop.standby[w->side], &message, &fd, &bytes, 0) <= 0)
+	if (control_receive(control, &message, &fd, &bytes, 0) <= 0)
 		return OVER; /* the master has gone */
+	if (message.type == CONTROL_TAKE_OVER && role == SEED)
+		return OVER;
 	if (message.type == CONTROL_TAKE_OVER)
 		return take_over_if_meant(w, &message);
 	if (message.type == CONTROL_CANDIDATE && message.pid == w->loop.pid &&
 	    bytes.length == sizeof config)
-		return bear_candidate(w, &config);
-	return STANDBY;
+		return bear_candidate(
+		    w, role, control, &config, (unsigned)message.value);
+	return role;
 }
 
 /* ---- the start ---------------------------------------------------------- */
@@ -655,7 +752,8 @@ start_listening(struct worker *w, const struct control_message *message, int fd)
 		/* Again, as the backlog may be another by now: listen(2). */
 		return fail_at(w, "cannot listen again");
 	}
-	if (intake_add(&w->loop, message->serial, fd) < 0)
+	if (intake_add(
+		&w->loop, message->serial, (uint32_t)message->value, fd) < 0)
 		return fail_at(w, "cannot watch a listener");
 	tell_serial(w, CONTROL_LISTENING, message->serial, opened ? fd : -1);
 	return 0;
@@ -678,29 +776,60 @@ start_endpoints(struct worker *w)
 	return status;
 }
 
-/* The first process of a slot is its worker. Once it has all descriptors that
- * the two begin with, it clones the standby. Returns 0 or the exit status. */
 static int
-start(struct worker *w)
+open_loop(struct worker *w)
 {
-	int status;
-
+	standby_size_table(w->loop.memory->fds);
 	w->loop.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (w->loop.epoll < 0)
 		return fail_at(w, "cannot create an epoll instance");
 	if (loop_watch(&w->loop, EPOLL_CTL_ADD, w->loop.control, EPOLLIN, 0) <
 	    0)
 		return fail_at(w, "cannot watch the control socket");
-	status = start_endpoints(w);
-	if (status == 0)
-		standby_size_table(w->loop.memory->fds);
-	return status;
+	return 0;
+}
+
+static int
+start(struct worker *w)
+{
+	return load_services(w, w->loop.control) ? start_endpoints(w)
+						 : CONTROL_EXIT_PERMANENT;
+}
+
+/* The first process of a slot is its worker. Once it has all descriptors that
+ * the slot's processes begin with, it clones the standby. */
+static enum role
+begin(struct worker *w)
+{
+	enum role role = WORKER;
+
+	w->status = open_loop(w);
+	if (w->status == 0)
+		role = sow(w, w->loop.control, WORKER);
+	if (role != WORKER)
+		return role;
+	if (w->status == 0)
+		w->status = start(w);
+	if (w->status != 0)
+		return OVER;
+	w->standby = standby_clone(w->master);
+	if (w->standby == 0)
+		return become_standby(w);
+	tell_value(w, CONTROL_READY, w->standby < 0 ? (uint64_t)errno : 0);
+	return WORKER;
 }
 
 static enum role
 live(struct worker *w, enum role role)
 {
-	return role == STANDBY ? stand_by(w) : work(w);
+	switch (role) {
+	case STANDBY:
+		return stand_by(w, role, w->loop.standby[w->side]);
+	case SEED:
+		return stand_by(w, role, w->loop.seed);
+	default:
+		return work(w);
+	}
 }
 
 int
@@ -710,24 +839,18 @@ worker_run(const struct pair_start *from)
 		.loop = { .memory = from->memory,
 		    .pid = getpid(),
 		    .control = from->control,
-		    .standby = { from->standby[0], from->standby[1] } },
+		    .standby = { from->standby[0], from->standby[1] },
+		    .seed = from->seed },
 		.config = *from->config,
 		.slot = from->slot,
 		.master = from->master,
 	};
-	enum role role = WORKER;
+	enum role role;
 
 	w.loop.config = &w.config;
+	w.loop.services = &w.services;
 	take_name(&w, "worker");
-	w.status = start(&w);
-	if (w.status != 0)
-		return w.status;
-	w.standby = standby_clone(w.master);
-	if (w.standby == 0)
-		role = become_standby(&w);
-	else
-		tell_value(
-		    &w, CONTROL_READY, w.standby < 0 ? (uint64_t)errno : 0);
+	role = begin(&w);
 	while (role != OVER)
 		role = live(&w, role);
 	return w.status;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "service.h"
+
 enum { MESSAGE_BYTES = 512 };
 
 /* Reads VALUE into CONFIG. Returns NULL, or what was expected instead. */
@@ -95,34 +97,77 @@ print_duration(FILE *out, const char *key, uint64_t ms)
 	fprintf(out, "%s = %s\n", key, duration_text(ms, text, sizeof text));
 }
 
+/* Puts what lies before the first MARK into TEXT. Returns what lies behind it,
+ * "" where there is none, or NULL where it does not fit. */
+static const char *
+cut(const char *value, char mark, char *text, size_t size)
+{
+	const char *end = strchrnul(value, mark);
+
+	if ((size_t)(end - value) >= size)
+		return NULL;
+	memcpy(text, value, (size_t)(end - value));
+	text[end - value] = '\0';
+	return *end ? end + 1 : end;
+}
+
+static const char *
+parse_service(struct config_listen *listen, const char *value)
+{
+	const char *argument =
+	    cut(value, ':', listen->service, sizeof listen->service);
+
+	if (!argument || strlen(argument) >= sizeof listen->argument)
+		return "expected a service's path and its argument of at most "
+		       "191 bytes each";
+	strcpy(listen->argument, argument);
+	if (strchr(listen->service, '/') || services_builtin(listen->service))
+		return NULL;
+	return "expected after = one of echo, discard, chargen, daytime, time, "
+	       "or the path of a shared object such as ./mine.so";
+}
+
 static const char *
 parse_listen(struct config *config, const char *value)
 {
-	struct address address;
+	struct config_listen *listen = &config->listen[config->listen_count];
+	char text[ADDRESS_TEXT];
+	const char *service, *expected;
 
-	if (!address_parse(value, &address))
-		return "expected ADDRESS:PORT such as 127.0.0.1:8080, "
-		       "[::1]:8080, or :8080 for every address";
 	if (config->listen_count == CONFIG_LISTEN_MAX)
 		return "expected at most 64 addresses";
+	service = cut(value, '=', text, sizeof text);
+	if (!service || !address_parse(text, &listen->address))
+		return "expected ADDRESS:PORT such as 127.0.0.1:8080, "
+		       "[::1]:8080, or :8080 for every address";
 	for (unsigned i = 0; i < config->listen_count; i++)
-		if (address_overlaps(&address, &config->listen[i]))
+		if (address_overlaps(
+			&listen->address, &config->listen[i].address))
 			return "expected an address and port that no other "
 			       "listen covers";
-	config->listen[config->listen_count++] = address;
-	return NULL;
+	expected = parse_service(listen, strchr(value, '=') ? service : "echo");
+	if (!expected)
+		config->listen_count++;
+	return expected;
 }
 
 static void
 print_listen(const struct config *config, FILE *out)
 {
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (config->listen[i].any_family)
-			fprintf(out, "listen = :%u\n",
-			    address_port(&config->listen[i]));
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		const struct config_listen *listen = &config->listen[i];
+
+		if (listen->address.any_family)
+			fprintf(out, "listen = :%u",
+			    address_port(&listen->address));
 		else
-			fprintf(out, "listen = %s\n",
-			    address_format(&config->listen[i]).text);
+			fprintf(out, "listen = %s",
+			    address_format(&listen->address).text);
+		if (strcmp(listen->service, "echo") != 0 || *listen->argument)
+			fprintf(out, "=%s%s%s", listen->service,
+			    *listen->argument ? ":" : "", listen->argument);
+		fputc('\n', out);
+	}
 }
 
 /* CPUs that this process may run on, as sched_setaffinity(2), a cpuset or

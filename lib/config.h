@@ -15,12 +15,25 @@
 #include "address.h"
 #include "log.h"
 
-enum { CONFIG_LISTEN_MAX = 64, CONFIG_WORKERS_MAX = 1024 };
+enum {
+	CONFIG_LISTEN_MAX = 64,
+	CONFIG_WORKERS_MAX = 1024,
+	CONFIG_SERVICE = 192,  /* room for a name or path with its end */
+	CONFIG_ARGUMENT = 192, /* room for a service's argument */
+};
+
+/* ADDRESS:PORT[=SERVICE[:ARGUMENT]] */
+struct config_listen {
+	struct address address;		/* as asked for */
+	char service[CONFIG_SERVICE];	/* a path if it has a slash in it */
+	char argument[CONFIG_ARGUMENT]; /* or "" */
+	uint32_t endpoint; /* set by the master: what it calls the address */
+};
 
 /* Plain data: copied by assignment, owns nothing. */
 struct config {
-	struct address listen[CONFIG_LISTEN_MAX]; /* as asked for */
-	unsigned listen_count;			  /* at least 1 */
+	struct config_listen listen[CONFIG_LISTEN_MAX];
+	unsigned listen_count;	   /* at least 1 */
 	unsigned workers;	   /* 1..CONFIG_WORKERS_MAX, auto resolved */
 	unsigned backlog;	   /* of each listener, connections */
 	unsigned max_connections;  /* of each worker */

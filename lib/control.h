@@ -6,7 +6,8 @@
  * (SOCK_SEQPACKET pairs) belong to roles, not to processes: whoever is the
  * worker reads the worker's. There are two for standbys: at a reload a
  * candidate waits at the other one while the standby stays where it is, and
- * when the candidate has taken over that other one is the standby's.
+ * when the candidate has taken over that other one is the standby's. The seed,
+ * where a slot has one, has the last.
  *
  * A worker can die with an order read and not carried out. So orders say what
  * shall be, not what to do; carrying one out twice does nothing; and after each
@@ -24,7 +25,7 @@
 #include <stdint.h>
 
 #include "config.h"
-#include "connection.h"
+#include "parcel.h"
 #include "verdict.h"
 
 /* Endpoints are numbered below this: those of a configuration and, during a
@@ -33,8 +34,9 @@ enum { CONTROL_ENDPOINTS = 2 * CONFIG_LISTEN_MAX };
 
 enum control_type {
 	/* master to worker */
-	CONTROL_LISTEN,	 /* [fd] listener SERIAL is yours: this one, or open
-			    it (only before the first CONTROL_READY) */
+	CONTROL_LISTEN,	 /* [fd] listener SERIAL, of endpoint VALUE, is yours:
+			    this one, or open it (only before the first
+			    CONTROL_READY) */
 	CONTROL_SERVE,	 /* accept */
 	CONTROL_RELEASE, /* give up listener SERIAL at once */
 	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
@@ -42,7 +44,7 @@ enum control_type {
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */
 	CONTROL_HAND,	 /* hand your connections over, one after another */
 	CONTROL_HANDED,	 /* another slot has connection number VALUE */
-	CONTROL_ADOPT,	 /* fd, connection, bytes: take it, as number VALUE */
+	CONTROL_ADOPT,	 /* fd, label: take it, as number VALUE */
 	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
 			    the most, then end */
 	CONTROL_STOP,	 /* answer what has come, then end, in VALUE ms at the
@@ -52,7 +54,11 @@ enum control_type {
 	/* master to standby */
 	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
 			      SERIALth in this slot, earlier ones are void */
-	CONTROL_CANDIDATE, /* PID: make a candidate; bytes: a struct config */
+
+	/* master to seed, or to standby where there is no seed */
+	CONTROL_CANDIDATE, /* PID: make a candidate, which waits at the VALUEth
+			      of the standbys' sockets; bytes: a struct config
+			    */
 
 	/* worker to master; PID is the sender */
 	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
@@ -62,14 +68,16 @@ enum control_type {
 	CONTROL_CLONED,	   /* STANDBY waits, or VALUE is why it does not */
 	CONTROL_WAKE,	   /* there is work: watch for hanging */
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
-	CONTROL_OFFER,	 /* fd, connection, bytes: number VALUE to hand over */
-	CONTROL_ADOPTED, /* has number VALUE */
-	CONTROL_FAILED,	 /* text: the cause; the exit status follows */
+	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
+	CONTROL_ADOPTED,   /* has number VALUE */
+	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
 
-	/* standby to master, on its own socket */
+	/* standby or seed to master, on its own socket */
 	CONTROL_BORN, /* STANDBY is the candidate's pid, or VALUE is why
 			 there is none */
 	CONTROL_CANDIDATE_READY, /* from the candidate, PID */
+	CONTROL_SEED, /* from a process that is about to load services: STANDBY
+			 is the seed's pid, or VALUE is why there is none */
 };
 
 /* How a worker ends, beside 0: as ordered. */
@@ -81,20 +89,17 @@ struct control_message {
 	int32_t standby; /* pid */
 	uint64_t serial; /* names a listener; never used twice */
 	uint64_t value;
-	struct address address;	      /* LISTEN: where to listen */
-	struct connection connection; /* OFFER, ADOPT */
-	char text[256];		      /* FAILED: a string, cut if need be */
+	struct address address;	   /* LISTEN: where to listen */
+	struct parcel_label label; /* OFFER, ADOPT */
+	char text[512];		   /* FAILED: a string, cut if need be */
 };
 
-/* Bytes behind a message: pending ones, or a configuration. */
+/* Bytes behind a message: a configuration. */
 struct control_bytes {
 	void *bytes;
 	size_t size;   /* room for receiving, count for sending */
 	size_t length; /* received */
 };
-
-/* The most that fits behind a message. */
-enum { CONTROL_BYTES = CONNECTION_PLACE };
 
 /* Makes a pair of control sockets, close-on-exec. Returns 0, or -1 with
  * errno. */

@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "handover.h"
 #include "hang.h"
 #include "log.h"
 
@@ -57,6 +59,20 @@ crew_is_starting(const struct crew *crew)
 	return false;
 }
 
+/* Sums up the counters that services name, which each slot has for itself. */
+static void
+log_counts(const struct crew *crew)
+{
+	struct slot_count counts[SLOT_COUNTS] = { 0 };
+
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			slot_add_counts(crew->slots[i].pair->memory, counts);
+	for (unsigned i = 0; i < SLOT_COUNTS && *counts[i].name; i++)
+		log_info(
+		    "counter %s: %" PRIu64, counts[i].name, counts[i].value);
+}
+
 void
 crew_log_status(const struct crew *crew)
 {
@@ -76,6 +92,7 @@ crew_log_status(const struct crew *crew)
 		    p->memory->counters.sent, slot->restart.deaths,
 		    slot->takeovers, (int)p->heir);
 	}
+	log_counts(crew);
 }
 
 static bool
@@ -91,10 +108,9 @@ crew_pair_at(const struct crew *crew, int fd)
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
-		if (pair &&
-		    (pair->control == fd || pair->standby[0] == fd ||
-			pair->standby[1] == fd))
-			return pair;
+		for (int k = 0; pair && k < PAIR_ENDS; k++)
+			if (*pair_ends(pair).fd[k] == fd)
+				return pair;
 	}
 	return NULL;
 }
@@ -126,9 +142,10 @@ crew_order_listener(struct pair *pair, enum control_type type,
 {
 	const struct control_message message = { .type = type,
 		.serial = endpoint_serial(endpoint, owner),
+		.value = endpoint->serial,
 		.address = endpoint->bound };
 
-	pair_send(pair, &message, fd, NULL);
+	pair_send(pair, &message, fd);
 }
 
 static void
@@ -180,7 +197,7 @@ crew_switch(struct crew *crew, struct pair *pair)
 void
 crew_brief(struct crew *crew, struct pair *pair)
 {
-	const struct handover *h = &crew->handover;
+	struct handover *h = &crew->handover;
 
 	if (crew->ending) {
 		order_end(crew, pair);
@@ -198,7 +215,7 @@ crew_brief(struct crew *crew, struct pair *pair)
 		pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	}
 	if (h->fd >= 0 && h->target == pair)
-		pair_send(pair, &h->message, h->fd, &h->pending);
+		handover_send(h);
 }
 
 void
@@ -210,7 +227,7 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	pair->verdict = verdict;
 	pair->hung = false;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
-	crew_send_takeover(pair);
+	crew_send_takeover(crew, pair);
 }
 
 /* A candidate steps in, too, where the standby is dead: better the next
@@ -221,8 +238,31 @@ is_candidates_turn(const struct pair *pair)
 	return pair->switching || (pair->heir == 0 && pair->candidate > 0);
 }
 
+static void
+send_candidate_order(struct pair *pair, const struct config *config)
+{
+	const struct control_message message = { .type = CONTROL_CANDIDATE,
+		.pid = pair->seed > 0 ? pair->seed : pair->heir,
+		.value = pair->side ^ 1 };
+	const struct control_bytes bytes = { .bytes = (void *)config,
+		.size = sizeof *config };
+
+	pair->candidate_asked = true;
+	pair_send_waiting(
+	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
+	    &message, &bytes);
+}
+
+/* Worker and standby are dead, and a candidate can be had: it is told when it
+ * is born. */
+static bool
+is_orphaned(const struct pair *pair)
+{
+	return pair->heir == 0 && pair->candidate == 0 && pair->seed > 0;
+}
+
 void
-crew_send_takeover(struct pair *pair)
+crew_send_takeover(struct crew *crew, struct pair *pair)
 {
 	const struct control_message message = { .type = CONTROL_TAKE_OVER,
 		.serial = pair->takeover + 1,
@@ -230,11 +270,17 @@ crew_send_takeover(struct pair *pair)
 
 	if (!pair->takeover_due || pair_has_dying(pair))
 		return;
+	if (is_orphaned(pair)) {
+		if (!pair->candidate_asked)
+			send_candidate_order(pair, &crew->config);
+		return;
+	}
 	pair->takeover_due = false;
 	pair->takeover++;
 	pair->told_candidate = is_candidates_turn(pair);
-	pair_send_standby(pair,
-	    pair->told_candidate ? pair->side ^ 1 : pair->side, &message, NULL);
+	pair_send_waiting(
+	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
+	    &message, NULL);
 }
 
 void
@@ -245,8 +291,9 @@ crew_give_up(struct pair *pair)
 
 	pair->takeover_due = false;
 	pair_kill(pair);
-	pair_send_standby(pair, 0, &message, NULL);
-	pair_send_standby(pair, 1, &message, NULL);
+	pair_send_waiting(pair->standby[0], &message, NULL);
+	pair_send_waiting(pair->standby[1], &message, NULL);
+	pair_send_waiting(pair->nursery, &message, NULL);
 }
 
 /* ---- births ------------------------------------------------------------- */
@@ -261,15 +308,16 @@ crew_want(struct crew *crew, unsigned count)
 }
 
 static bool
-watch(struct crew *crew, const struct pair *pair)
+watch(struct crew *crew, struct pair *pair)
 {
-	const int fds[] = { pair->control, pair->standby[0], pair->standby[1] };
+	struct pair_ends ends = pair_ends(pair);
 
-	for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
+	for (int i = 0; i < PAIR_ENDS; i++) {
 		struct epoll_event event = { .events = EPOLLIN };
 
-		event.data.fd = fds[i];
-		if (epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fds[i], &event) < 0)
+		event.data.fd = *ends.fd[i];
+		if (epoll_ctl(crew->epoll, EPOLL_CTL_ADD, *ends.fd[i], &event) <
+		    0)
 			return false;
 	}
 	return true;
@@ -322,18 +370,18 @@ crew_serve(struct crew *crew, struct pair *pair)
 
 /* Where the standby has just died this is for the one that comes. */
 void
-crew_ask_candidate(struct pair *pair, const struct config *next)
+crew_ask_candidate(
+    struct crew *crew, struct pair *pair, const struct config *next)
 {
-	const struct control_message message = { .type = CONTROL_CANDIDATE,
-		.pid = pair->heir };
-	const struct control_bytes bytes = { .bytes = (void *)next,
-		.size = sizeof *next };
-
-	if (pair->candidate_asked || pair->taking_over || pair->heir == 0 ||
-	    pair_has_dying(pair))
+	if (pair->candidate_asked || pair->taking_over || pair_has_dying(pair))
 		return;
-	pair->candidate_asked = true;
-	pair_send_standby(pair, pair->side, &message, &bytes);
+	if (pair->seed_lost)
+		snprintf(crew->failure, sizeof crew->failure,
+		    "the seed of slot %u was killed, so it can load no new "
+		    "services: restart the server",
+		    pair->slot);
+	else if (pair->seed > 0 || pair->heir > 0)
+		send_candidate_order(pair, next);
 }
 
 void

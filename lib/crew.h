@@ -16,7 +16,7 @@
 
 enum {
 	CREW_START_MS = 10000, /* for a worker or a standby to be at work */
-	CREW_TEXT = 512,
+	CREW_TEXT = 1024,
 };
 
 struct slot {
@@ -37,8 +37,8 @@ struct handover {
 	uint64_t number;		/* its, of the connection */
 	struct pair *target;		/* NULL: none found yet */
 	struct control_message message; /* CONTROL_ADOPT, for the target */
-	struct control_bytes pending;
-	unsigned char bytes[CONTROL_BYTES];
+	size_t size;			/* bytes of the parcel */
+	unsigned char parcel[SLOT_PARCEL];
 };
 
 struct crew {
@@ -56,7 +56,6 @@ struct crew {
 	uint64_t end_ms;	   /* the latest */
 	char permanent[CREW_TEXT]; /* why trying again is useless, or "" */
 	char failure[CREW_TEXT];   /* why a reload cannot go on, or "" */
-	unsigned char bytes[CONTROL_BYTES]; /* behind the last message */
 };
 
 /* ---- what is known ---- */
@@ -96,10 +95,10 @@ uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
 void crew_serve(struct crew *, struct pair *);
 
 /* Tells a pair's standby, or at a reload its candidate, that the worker is
- * dead. */
+ * dead. Where there is none, a seed makes one. */
 void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
 /* Does so where it had to wait for somebody to die, if nobody is any more. */
-void crew_send_takeover(struct pair *);
+void crew_send_takeover(struct crew *, struct pair *);
 
 /* Kills a pair, with whoever of it we do not know yet. */
 void crew_give_up(struct pair *);
@@ -113,7 +112,8 @@ void crew_retire(struct crew *, struct pair *);
 
 /* Asks for a candidate with the NEXT configuration; lets it take over; or
  * dismisses it. */
-void crew_ask_candidate(struct pair *, const struct config *next);
+void
+crew_ask_candidate(struct crew *, struct pair *, const struct config *next);
 void crew_switch(struct crew *, struct pair *);
 void crew_dismiss_candidate(struct pair *);
 

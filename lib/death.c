@@ -36,9 +36,7 @@ describe_death(const struct pair *pair, int status, pid_t pid)
 		return death;
 	death.running = true;
 	death.ran = t->runner == pid;
-	death.fd = t->fd;
-	death.generation = memory->connections[t->fd].generation;
-	death.position = t->base;
+	death.call = t->serial;
 	return death;
 }
 
@@ -140,8 +138,8 @@ standby_died(struct crew *crew, struct pair *pair, int status)
 	}
 	log_warning("standby %u (pid %d) %s; the worker clones another",
 	    pair->slot, (int)pid, pair_death(status).text);
-	if (pair->candidate == 0)
-		pair->candidate_asked = false;
+	if (pair->candidate == 0 && pair->seed == 0)
+		pair->candidate_asked = false; /* it was the one asked */
 	if (!pair->taking_over)
 		pair_order(pair, CONTROL_CLONE, 0);
 }
@@ -159,11 +157,30 @@ candidate_died(struct crew *crew, struct pair *pair, int status)
 		return;
 	if (!killed || pair->switching)
 		snprintf(crew->failure, sizeof crew->failure,
-		    "the candidate for worker %u %s", pair->slot,
-		    pair_death(status).text);
+		    "the candidate for worker %u %s%s%s", pair->slot,
+		    pair_death(status).text, *pair->failure ? ": " : "",
+		    pair->failure);
+	*pair->failure = '\0';
 	pair->switching = false;
-	if (pair->taking_over && pair->told_candidate)
+	if (!pair->taking_over || !pair->told_candidate)
+		return;
+	if (pair->heir == 0 && !killed)
+		crew_give_up(pair); /* the next one would do no better */
+	else
 		crew_order_takeover(crew, pair, VERDICT_GO_ON);
+}
+
+static void
+seed_died(struct pair *pair, int status)
+{
+	if (pair->state != PAIR_ENDING)
+		log_warning("seed %u (pid %d) %s; the slot serves on, but can "
+			    "load no new services: restart the server for that",
+		    pair->slot, (int)pair->seed, pair_death(status).text);
+	pair->seed = 0;
+	pair->seed_lost = true;
+	if (pair->candidate == 0)
+		pair->candidate_asked = false;
 }
 
 static void
@@ -217,7 +234,8 @@ find_by_pid(const struct crew *crew, pid_t pid)
 
 		if (pair &&
 		    (pair->worker == pid || pair->heir == pid ||
-			pair->candidate == pid || pair_find_dying(pair, pid)))
+			pair->candidate == pid || pair->seed == pid ||
+			pair_find_dying(pair, pid)))
 			return pair;
 	}
 	return NULL;
@@ -230,7 +248,7 @@ died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 
 	if (dying) {
 		*dying = 0;
-		crew_send_takeover(pair);
+		crew_send_takeover(crew, pair);
 	}
 	if (pid == pair->worker)
 		worker_died(crew, pair, status);
@@ -238,6 +256,8 @@ died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 		standby_died(crew, pair, status);
 	else if (pid == pair->candidate)
 		candidate_died(crew, pair, status);
+	else if (pid == pair->seed)
+		seed_died(pair, status);
 }
 
 static void

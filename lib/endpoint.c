@@ -52,20 +52,25 @@ reserve(struct endpoints *all, const struct address *requested,
 }
 
 bool
-endpoints_reserve(struct endpoints *all, const struct config *config,
-    char error[LISTENER_ERROR])
+endpoints_reserve(
+    struct endpoints *all, struct config *config, char error[LISTENER_ERROR])
 {
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (!find(all, &config->listen[i]) &&
-		    !reserve(all, &config->listen[i], error))
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		struct config_listen *listen = &config->listen[i];
+
+		if (!find(all, &listen->address) &&
+		    !reserve(all, &listen->address, error))
 			return false;
+		listen->endpoint =
+		    (uint32_t)find(all, &listen->address)->serial;
+	}
 	return true;
 }
 
 struct endpoint *
 endpoints_of(struct endpoints *all, const struct config *config, unsigned n)
 {
-	return find(all, &config->listen[n]);
+	return find(all, &config->listen[n].address);
 }
 
 bool
@@ -73,7 +78,8 @@ endpoint_is_configured(
     const struct endpoint *endpoint, const struct config *config)
 {
 	for (unsigned i = 0; i < config->listen_count; i++)
-		if (address_equal(&config->listen[i], &endpoint->requested))
+		if (address_equal(
+			&config->listen[i].address, &endpoint->requested))
 			return true;
 	return false;
 }

@@ -36,10 +36,11 @@ struct endpoints {
 	uint64_t last_serial;
 };
 
-/* Reserves a port for each address of CONFIG that has none yet. Returns false
+/* Reserves a port for each address of CONFIG that has none yet, and puts into
+ * CONFIG what each is called (its serial, of 32 bits there). Returns false
  * with cause and remedy in ERROR; those reserved before it stay. */
-bool endpoints_reserve(struct endpoints *, const struct config *config,
-    char error[LISTENER_ERROR]);
+bool endpoints_reserve(
+    struct endpoints *, struct config *config, char error[LISTENER_ERROR]);
 
 /* The endpoint of CONFIG's Nth address; it must have been reserved. */
 struct endpoint *

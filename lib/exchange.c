@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../services/service.h"
+#include "call.h"
 #include "ledger.h"
 #include "log.h"
 
@@ -18,19 +18,29 @@ connection_of(const struct loop *loop, int fd)
 /* ---- CLOSE -------------------------------------------------------------- */
 
 static void
-log_closed(
-    const struct connection *c, uint64_t now_ms, enum close_reason reason)
+log_closed(const struct loop *loop, int fd, enum close_reason reason)
 {
+	const struct connection *c = connection_of(loop, fd);
+	const struct particulars *p = slot_particulars(loop->memory, fd);
+	const char *text = close_meanings[reason].text;
 	struct address_text peer =
-	    address_format_peer(&c->peer_ip, c->peer_port);
+	    address_format_peer(&p->peer_ip, p->peer_port);
 
-	if (reason == CLOSE_FAULT)
-		log_error("connection %s: %s: closing it", peer.text,
-		    close_reason_texts[reason]);
+	if (close_meanings[reason].logged)
+		log_error("connection %s: %s: closing it", peer.text, text);
 	log_debug("connection %s closed: %s, %" PRIu64 " bytes in, %" PRIu64
 		  " bytes out, %" PRIu64 " ms",
-	    peer.text, close_reason_texts[reason], c->received, c->sent,
-	    now_ms - c->opened_ms);
+	    peer.text, text, c->received, c->sent, loop->now_ms - p->opened_ms);
+}
+
+/* Its next user is not to find it. */
+static void
+release_memory(struct slot_memory *memory, int fd)
+{
+	if (memory->connections[fd].place_used)
+		slot_release_place(memory, fd);
+	if (slot_particulars(memory, fd)->state_paged)
+		slot_release_state(memory, fd);
 }
 
 /* By the generation one knows whether the descriptor is still this
@@ -44,9 +54,8 @@ finish_close(struct loop *loop)
 	struct transaction *t = &memory->transaction;
 	struct connection *c = connection_of(loop, t->fd);
 
-	if (c->generation == (uint32_t)t->base) {
-		if (c->place_used)
-			slot_release_place(memory, t->fd);
+	if (c->generation == t->generation) {
+		release_memory(memory, t->fd);
 		if (t->number != 0)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
 		close(t->fd);
@@ -60,15 +69,43 @@ finish_close(struct loop *loop)
 	slot_end(memory);
 }
 
+/* A service hears of the end of what it has heard the beginning of, and not
+ * after it has failed on it. */
+static bool
+is_told(struct loop *loop, int fd, enum close_reason reason)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return service && service->close && reason != CLOSE_FAULT &&
+	    reason != CLOSE_HANDED && reason != CLOSE_NO_MIGRATION &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_UNOPENED);
+}
+
+/* The commit of the call is the step to CLOSE: there is nothing to apply. */
 static void
-begin_close(struct loop *loop, int fd, uint64_t number)
+tell(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+
+	call_prepare(memory, fd);
+	call_name(memory, CALL_CLOSE);
+	slot_begin(memory, PHASE_RUN, fd);
+	call_make(loop, PHASE_CLOSE);
+}
+
+static void
+begin_close(
+    struct loop *loop, int fd, enum close_reason reason, uint64_t number)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
 
-	t->base = memory->connections[fd].generation;
+	t->generation = memory->connections[fd].generation;
+	t->reason = reason;
 	t->count = memory->counters.closed + 1;
 	t->number = number;
+	if (is_told(loop, fd, reason))
+		tell(loop, fd);
 	slot_begin(memory, PHASE_CLOSE, fd);
 	finish_close(loop);
 }
@@ -85,21 +122,19 @@ reset_on_close(int fd)
 void
 exchange_close(struct loop *loop, int fd, enum close_reason reason)
 {
-	const struct connection *c = connection_of(loop, fd);
-
-	if (log_wants(LOG_DEBUG) || reason == CLOSE_FAULT)
-		log_closed(c, loop->now_ms, reason);
-	if (reason == CLOSE_FAULT)
+	if (log_wants(LOG_DEBUG) || close_meanings[reason].logged)
+		log_closed(loop, fd, reason);
+	if (close_meanings[reason].reset)
 		reset_on_close(fd);
-	begin_close(loop, fd, 0);
+	begin_close(loop, fd, reason, 0);
 }
 
 void
 exchange_hand(struct loop *loop, int fd, uint64_t number)
 {
 	if (log_wants(LOG_DEBUG))
-		log_closed(connection_of(loop, fd), loop->now_ms, CLOSE_HANDED);
-	begin_close(loop, fd, number);
+		log_closed(loop, fd, CLOSE_HANDED);
+	begin_close(loop, fd, CLOSE_HANDED, number);
 }
 
 static enum close_reason
@@ -153,16 +188,29 @@ flush(struct loop *loop, int fd)
 	return reason;
 }
 
-/* ---- READ, RUN, WRITE --------------------------------------------------- */
+/* ---- READ, RUN, APPLY, WRITE -------------------------------------------- */
 
-/* Sends the answer, which is the buffer's bytes from t->base to c->committed;
- * some may have left before. What the client does not take is kept. */
+/* What the service has left over waits for what comes behind it. */
+static void
+keep_rest(struct slot_memory *memory, struct connection *c)
+{
+	const struct transaction *t = &memory->transaction;
+
+	connection_keep_rest(c, slot_place(memory, t->fd),
+	    memory->input + (c->consumed - t->base));
+	store(memory->sweep_wanted, 1);
+}
+
+/* Sends the answer, which lies from t->answer_offset on and is t->answer to
+ * c->committed; some may have left before. What the client does not take is
+ * kept. */
 static enum close_reason
-finish_write(struct loop *loop, struct connection *c)
+finish_answer(struct loop *loop, struct connection *c)
 {
 	struct slot_memory *memory = loop->memory;
 	const struct transaction *t = &memory->transaction;
-	const unsigned char *bytes = memory->buffer + (c->sent - t->base);
+	const unsigned char *bytes = (const unsigned char *)memory +
+	    t->answer_offset + (c->sent - t->answer);
 	size_t count = (size_t)connection_pending(c);
 	ssize_t sent = send_bytes(t->fd, bytes, count);
 
@@ -177,19 +225,52 @@ finish_write(struct loop *loop, struct connection *c)
 	return CLOSE_NOT;
 }
 
-/* Calls the service on what has been received and not yet committed: all that
- * is in the buffer. */
 static enum close_reason
-finish_run(struct loop *loop, struct connection *c)
+finish_write(struct loop *loop, struct connection *c)
+{
+	/* Beside an INPUT call it lies in its place, not in the buffer. */
+	if (loop->memory->transaction.call == CALL_INPUT &&
+	    connection_rest(c) > 0)
+		keep_rest(loop->memory, c);
+	return connection_pending(c) > 0 ? finish_answer(loop, c) : CLOSE_NOT;
+}
+
+/* The service has taken one message of several: the next call follows at once,
+ * and their answers leave together. */
+static bool
+goes_on(const struct connection *c, const struct transaction *t)
+{
+	const unsigned over = CONNECTION_MORE | CONNECTION_FINISHED;
+
+	return t->call == CALL_INPUT && (c->flags & CONNECTION_AGAIN) &&
+	    !(c->flags & over) && c->committed - t->answer < CONNECTION_READ;
+}
+
+static enum close_reason
+finish_apply(struct loop *loop, struct connection *c)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
+	enum close_reason reason = call_apply(loop);
 
-	store(t->runner, loop->pid);
-	service_input(memory->buffer, (size_t)(c->received - t->base));
-	store(c->committed, c->received);
+	while (reason == CLOSE_NOT && goes_on(c, t)) {
+		call_name(memory, CALL_INPUT);
+		store(t->phase, PHASE_RUN);
+		call_make(loop, PHASE_APPLY);
+		reason = call_apply(loop);
+	}
+	if (reason != CLOSE_NOT)
+		return reason;
 	store(t->phase, PHASE_WRITE);
 	return finish_write(loop, c);
+}
+
+/* Makes the call that is named. */
+static enum close_reason
+finish_run(struct loop *loop, struct connection *c)
+{
+	call_make(loop, PHASE_APPLY);
+	return finish_apply(loop, c);
 }
 
 static void
@@ -202,8 +283,19 @@ count_received(struct loop *loop, struct connection *c, uint64_t position)
 	store(c->received, position);
 }
 
-/* One transaction. Returns how much was read, 0 at the client's FIN, or -1 with
- * errno; REASON says whether the answer could leave. */
+/* Puts what was left over to the beginning of the input buffer. */
+static void
+load_rest(struct slot_memory *memory, int fd)
+{
+	const struct connection *c = &memory->connections[fd];
+
+	if (connection_rest(c) > 0)
+		connection_copy_rest(c, slot_place(memory, fd), memory->input);
+	call_prepare(memory, fd);
+}
+
+/* One transaction: reads, and has the service answer. Returns how much was
+ * read, 0 at the client's FIN, or -1 with errno. */
 static ssize_t
 exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
 {
@@ -211,11 +303,12 @@ exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
 	struct connection *c = connection_of(loop, fd);
 	ssize_t count;
 
-	store(memory->transaction.base, c->received);
+	load_rest(memory, fd);
 	slot_begin(memory, PHASE_READ, fd);
-	count = recv(fd, memory->buffer, asked, 0);
+	count = recv(fd, memory->input + connection_rest(c), asked, 0);
 	if (count > 0) {
 		count_received(loop, c, c->received + (size_t)count);
+		call_name(memory, CALL_INPUT);
 		store(memory->transaction.phase, PHASE_RUN);
 		*reason = finish_run(loop, c);
 	}
@@ -223,59 +316,260 @@ exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
 	return count;
 }
 
-/*
- * Reads and answers, a buffer at the most; LEFT says that there may be more. A
- * read that comes back short has emptied the socket (epoll(7)), unless it
- * stopped at an urgent byte (tcp(7)) or the client's FIN is behind it.
- */
+/* One transaction without a read. */
 static enum close_reason
-read_and_answer(struct loop *loop, int fd, uint32_t events, bool *left)
+call(struct loop *loop, int fd, enum slot_call which)
 {
+	struct slot_memory *memory = loop->memory;
 	struct connection *c = connection_of(loop, fd);
-	bool beyond = events & (EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR);
-	enum close_reason reason = CLOSE_NOT;
-	size_t turn = SLOT_BUFFER, asked;
-	ssize_t count;
+	enum close_reason reason;
 
-	do {
-		asked = turn;
-		count = exchange(loop, fd, asked, &reason);
-		if (count < 0)
-			return errno == EAGAIN ? CLOSE_NOT : reason_of(errno);
-		if (count == 0)
-			return CLOSE_END_OF_STREAM;
-		if (reason != CLOSE_NOT || connection_pending(c) > 0)
-			return reason;
-		if ((size_t)count < asked && !beyond)
-			return CLOSE_NOT;
-		turn -= (size_t)count;
-	} while (turn > 0);
-	*left = true;
-	return CLOSE_NOT;
+	if (which == CALL_INPUT)
+		load_rest(memory, fd);
+	else
+		call_prepare(memory, fd);
+	call_name(memory, which);
+	slot_begin(memory, PHASE_RUN, fd);
+	reason = finish_run(loop, c);
+	slot_end(memory);
+	return reason;
 }
 
-/* Where a turn ends with bytes left, the connection is armed anew, which
- * reports it again: its edge has been used up. */
+/* ---- a turn -------------------------------------------------------------- */
+
+struct turn {
+	size_t left;	     /* bytes, of what is read and what is answered */
+	bool beyond;	     /* a short read may not have been the last */
+	bool readable;	     /* there may be more */
+	enum slot_call last; /* that was made */
+};
+
+static void
+spend(struct turn *turn, uint64_t bytes)
+{
+	turn->left -= bytes < turn->left ? (size_t)bytes : turn->left;
+}
+
+static bool
+has_open(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return !service || service->open;
+}
+
+/* The call that is due to a connection of which nothing is pending. */
+static enum slot_call
+due_call(struct loop *loop, int fd)
+{
+	struct connection *c = connection_of(loop, fd);
+
+	if (c->timer_ms != 0 && loop->now_ms >= c->timer_ms)
+		return CALL_TIMER;
+	if (c->flags & CONNECTION_UNOPENED) {
+		if (has_open(loop, fd))
+			return CALL_OPEN;
+		c->flags &= (uint16_t)~CONNECTION_UNOPENED;
+	}
+	if (c->flags & CONNECTION_MORE)
+		return CALL_MORE;
+	if (c->flags & CONNECTION_AGAIN)
+		return CALL_INPUT;
+	return CALL_NONE;
+}
+
+/* At the client's FIN. What the service has still to say leaves first. */
+static enum close_reason
+hear_end(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	if (service && !service->end &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_MORE))
+		return CLOSE_END_OF_STREAM;
+	return call(loop, fd, CALL_END);
+}
+
+/*
+ * Reads once, and answers. A read that comes back short has emptied the socket
+ * (epoll(7)), unless it stopped at an urgent byte (tcp(7)) or the client's FIN
+ * is behind it.
+ */
+static enum close_reason
+read_and_answer(struct loop *loop, int fd, struct turn *turn)
+{
+	enum close_reason reason = CLOSE_NOT;
+	size_t asked = turn->left;
+	ssize_t count = exchange(loop, fd, asked, &reason);
+
+	if (count == 0) {
+		turn->readable = false;
+		return hear_end(loop, fd);
+	}
+	if (count < 0 && errno != EAGAIN)
+		return reason_of(errno);
+	if (count < 0 || ((size_t)count < asked && !turn->beyond))
+		turn->readable = false;
+	spend(turn, count < 0 ? 0 : (uint64_t)count);
+	return reason;
+}
+
+static enum close_reason
+call_due(struct loop *loop, int fd, enum slot_call due, struct turn *turn)
+{
+	struct connection *c = connection_of(loop, fd);
+	uint64_t committed = c->committed;
+	enum close_reason reason = call(loop, fd, due);
+
+	spend(turn, c->committed - committed + 1);
+	return reason;
+}
+
+/* Why a connection ends of which nothing is pending. */
+static enum close_reason
+ending(const struct connection *c)
+{
+	const unsigned due = CONNECTION_MORE | CONNECTION_AGAIN;
+
+	if (c->flags & CONNECTION_ABORTED)
+		return CLOSE_ABORTED;
+	if (c->flags & CONNECTION_FINISHED)
+		return CLOSE_FINISHED;
+	return (c->flags & CONNECTION_ENDED) && !(c->flags & due)
+	    ? CLOSE_END_OF_STREAM
+	    : CLOSE_NOT;
+}
+
+/* A client is heard, too, while the service has more to say. */
+static bool
+is_duplex(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return service && service->duplex &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_AGAIN);
+}
+
+static enum slot_call
+next_call(struct loop *loop, int fd, struct turn *turn)
+{
+	enum slot_call due = due_call(loop, fd);
+
+	if (due == CALL_MORE && turn->last == CALL_MORE && turn->readable &&
+	    is_duplex(loop, fd))
+		due = CALL_NONE;
+	turn->last = due;
+	return due;
+}
+
+/* Nothing is due but what may be read: most turns of most services. */
+static bool
+is_plain(const struct connection *c)
+{
+	return (c->flags & ~CONNECTION_STATEFUL) == 0 && c->timer_ms == 0;
+}
+
+/* Calls and reads, for as long as the client takes each answer. */
+static enum close_reason
+take_turn(struct loop *loop, int fd, struct turn *turn)
+{
+	struct connection *c = connection_of(loop, fd);
+	enum close_reason reason = CLOSE_NOT;
+	enum slot_call due = CALL_NONE;
+
+	while (reason == CLOSE_NOT && connection_pending(c) == 0) {
+		if (!is_plain(c)) {
+			reason = ending(c);
+			due = next_call(loop, fd, turn);
+		}
+		if (reason != CLOSE_NOT || turn->left == 0)
+			break;
+		if (due != CALL_NONE)
+			reason = call_due(loop, fd, due, turn);
+		else if (turn->readable)
+			reason = read_and_answer(loop, fd, turn);
+		else
+			break;
+		due = CALL_NONE;
+	}
+	return reason;
+}
+
+/* Reports the connection again, if it is ready: its edge has been used up. */
+static void
+arm_again(struct loop *loop, int fd)
+{
+	/* Cannot fail: it is registered (epoll_ctl(2)). */
+	loop_watch(loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
+	    connection_of(loop, fd)->generation);
+}
+
+/* Throws away what a client still sends that has got its whole answer: closing
+ * on unread bytes would reset the connection, and the answer with it
+ * (RFC 2525, 2.17). */
+static void
+linger(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	ssize_t count = recv(fd, memory->input, CONNECTION_READ, 0);
+
+	if (count > 0)
+		arm_again(loop, fd);
+	else if (count == 0 || errno != EAGAIN)
+		exchange_close(loop, fd, CLOSE_FINISHED);
+}
+
+static void
+begin_to_linger(struct loop *loop, int fd)
+{
+	struct connection *c = connection_of(loop, fd);
+
+	c->progress_ms = loop->now_ms;
+	store(loop->memory->sweep_wanted, 1);
+	store(c->lingering, true);
+	shutdown(fd, SHUT_WR); /* where it fails, recv does, too */
+	linger(loop, fd);
+}
+
+/* Does what the turn has led to. */
+static void
+end_turn(struct loop *loop, int fd, const struct turn *turn,
+    enum close_reason reason)
+{
+	const struct connection *c = connection_of(loop, fd);
+	bool waits = reason == CLOSE_NOT && connection_pending(c) > 0;
+
+	if (waits)
+		return;
+	if (reason == CLOSE_NOT && turn->left == 0)
+		arm_again(loop, fd);
+	else if (reason == CLOSE_FINISHED)
+		begin_to_linger(loop, fd);
+	else if (reason != CLOSE_NOT)
+		exchange_close(loop, fd, reason);
+	else if (loop->stopping)
+		exchange_close(loop, fd, CLOSE_STOPPING);
+}
+
 void
 exchange_serve(struct loop *loop, int fd, uint32_t events)
 {
-	struct connection *c = connection_of(loop, fd);
+	const uint32_t beyond = EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR;
+	const struct connection *c = connection_of(loop, fd);
+	struct turn turn = { .left = CONNECTION_READ,
+		.beyond = events & beyond,
+		.readable = !(c->flags & CONNECTION_ENDED) };
 	enum close_reason reason = CLOSE_NOT;
-	bool left = false;
 
+	if (c->lingering) {
+		linger(loop, fd);
+		return;
+	}
 	if (connection_pending(c) > 0)
 		reason = flush(loop, fd);
 	if (reason == CLOSE_NOT && connection_pending(c) == 0)
-		reason = read_and_answer(loop, fd, events, &left);
-	if (reason == CLOSE_NOT && left)
-		/* Cannot fail: it is registered (epoll_ctl(2)). */
-		loop_watch(
-		    loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS, c->generation);
-	else if (reason == CLOSE_NOT && loop->stopping &&
-	    connection_pending(c) == 0)
-		reason = CLOSE_STOPPING;
-	if (reason != CLOSE_NOT)
-		exchange_close(loop, fd, reason);
+		reason = take_turn(loop, fd, &turn);
+	end_turn(loop, fd, &turn, reason);
 }
 
 /* ---- settling ----------------------------------------------------------- */
@@ -291,8 +585,8 @@ settle_counters(struct loop *loop, struct connection *c)
 	if (!ledger_read(t->fd, &ledger) || ledger.consumed < c->received ||
 	    ledger.accepted < c->sent || ledger.accepted > c->committed ||
 	    (t->phase != PHASE_FLUSH &&
-		(t->base > c->received ||
-		    ledger.consumed - t->base > SLOT_BUFFER)))
+		(t->base > c->consumed ||
+		    ledger.consumed - t->base > CONNECTION_INPUT)))
 		return false;
 	if (ledger.consumed > c->received) {
 		if (t->phase != PHASE_READ)
@@ -304,7 +598,7 @@ settle_counters(struct loop *loop, struct connection *c)
 	return true;
 }
 
-/* Goes on from wherever the counters say that it stopped. */
+/* Goes on from wherever the record and the counters say that it stopped. */
 static enum close_reason
 settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
 {
@@ -312,38 +606,61 @@ settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
 
 	if (!settle_counters(loop, c))
 		return CLOSE_LOST;
-	if (t->phase == PHASE_FLUSH)
-		return CLOSE_NOT;
-	if (c->committed < c->received) {
-		if (t->phase == PHASE_RUN && verdict == VERDICT_CLOSE)
-			return CLOSE_FAULT;
+	switch (t->phase) {
+	case PHASE_READ:
+		if (c->received == t->start)
+			return CLOSE_NOT;
+		call_name(loop->memory, CALL_INPUT);
 		store(t->phase, PHASE_RUN);
 		return finish_run(loop, c);
+	case PHASE_RUN:
+		return verdict == VERDICT_CLOSE ? CLOSE_FAULT
+						: finish_run(loop, c);
+	case PHASE_APPLY:
+		return finish_apply(loop, c);
+	case PHASE_WRITE:
+		return finish_write(loop, c);
+	default:
+		return CLOSE_NOT; /* FLUSH: what is left is in the place */
 	}
-	return connection_pending(c) > 0 ? finish_write(loop, c) : CLOSE_NOT;
+}
+
+/* The connection may have more due to it that no event tells of: what its turn
+ * would have done next. */
+static void
+settle_turn(struct loop *loop, enum verdict verdict)
+{
+	struct slot_memory *memory = loop->memory;
+	int fd = memory->transaction.fd;
+	enum close_reason reason =
+	    settle_exchange(loop, connection_of(loop, fd), verdict);
+
+	slot_end(memory);
+	if (reason != CLOSE_NOT)
+		exchange_close(loop, fd, reason);
+	else
+		arm_again(loop, fd);
+}
+
+static void
+settle_close_call(struct loop *loop, enum verdict verdict)
+{
+	if (verdict == VERDICT_CLOSE)
+		store(loop->memory->transaction.phase, PHASE_CLOSE);
+	else
+		call_make(loop, PHASE_CLOSE);
+	finish_close(loop);
 }
 
 void
 exchange_settle(struct loop *loop, enum verdict verdict)
 {
-	struct transaction *t = &loop->memory->transaction;
-	struct connection *c = connection_of(loop, t->fd);
-	enum close_reason reason;
+	const struct transaction *t = &loop->memory->transaction;
 
-	switch (t->phase) {
-	case PHASE_CLOSE:
+	if (t->phase == PHASE_CLOSE)
 		finish_close(loop);
-		break;
-	case PHASE_READ:
-	case PHASE_RUN:
-	case PHASE_WRITE:
-	case PHASE_FLUSH:
-		reason = settle_exchange(loop, c, verdict);
-		slot_end(loop->memory);
-		if (reason != CLOSE_NOT)
-			exchange_close(loop, t->fd, reason);
-		break;
-	default:
-		break; /* not a connection's turn */
-	}
+	else if (t->phase == PHASE_RUN && t->call == CALL_CLOSE)
+		settle_close_call(loop, verdict);
+	else if (t->phase >= PHASE_READ && t->phase <= PHASE_FLUSH)
+		settle_turn(loop, verdict);
 }

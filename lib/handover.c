@@ -4,6 +4,13 @@
 #include <unistd.h>
 
 void
+handover_send(struct handover *h)
+{
+	memcpy(h->target->memory->parcel, h->parcel, h->size);
+	pair_send(h->target, &h->message, h->fd);
+}
+
+void
 handover_pass_on(struct crew *crew)
 {
 	struct handover *h = &crew->handover;
@@ -15,7 +22,7 @@ handover_pass_on(struct crew *crew)
 		return; /* later, when there is one */
 	h->message.type = CONTROL_ADOPT;
 	h->message.value = ++h->target->adopting;
-	pair_send(h->target, &h->message, h->fd, &h->pending);
+	handover_send(h);
 }
 
 static void
@@ -30,15 +37,26 @@ end_handover(struct handover *h)
 	h->source = h->target = NULL;
 }
 
+/* Is said again by a successor, so it may be late, or come twice. */
+static bool
+is_new(const struct handover *h, struct pair *pair,
+    const struct control_message *message)
+{
+	if (message->value > pair->handed)
+		return h->fd < 0;
+	pair_order(pair, CONTROL_HANDED, message->value);
+	return false;
+}
+
 void
 handover_offer(struct crew *crew, struct pair *pair,
-    const struct control_message *message, int fd, size_t length)
+    const struct control_message *message, int fd)
 {
 	struct handover *h = &crew->handover;
+	size_t size;
 
-	if (message->value <= pair->handed || h->fd >= 0 || fd < 0) {
-		if (message->value <= pair->handed)
-			pair_order(pair, CONTROL_HANDED, message->value);
+	if (!is_new(h, pair, message) || fd < 0 ||
+	    !parcel_size(&message->label, &size)) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -48,9 +66,8 @@ handover_offer(struct crew *crew, struct pair *pair,
 	h->source = pair;
 	h->number = message->value;
 	h->message = *message;
-	h->pending.bytes = h->bytes;
-	h->pending.size = length;
-	memcpy(h->bytes, crew->bytes, length);
+	h->size = size;
+	memcpy(h->parcel, pair->memory->parcel, size);
 	handover_pass_on(crew);
 }
 

@@ -9,13 +9,16 @@
 
 #include "crew.h"
 
-/* A slot offers a connection: FD, and LENGTH pending bytes in crew->bytes. A
- * worker that took over may offer what its predecessor had offered. */
+/* A slot offers a connection: FD, and a parcel in its memory. A worker that
+ * took over may offer what its predecessor had offered. */
 void handover_offer(struct crew *, struct pair *,
-    const struct control_message *message, int fd, size_t length);
+    const struct control_message *message, int fd);
 
 /* A slot has adopted connection NUMBER. */
 void handover_adopted(struct crew *, struct pair *, uint64_t number);
+
+/* Sends it to the target that it has: anew where that one has a new worker. */
+void handover_send(struct handover *);
 
 /* Sends what still lacks a target on its way, if there is one now. */
 void handover_pass_on(struct crew *);

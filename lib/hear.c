@@ -74,13 +74,15 @@ take_taken(
 
 /* One candidate is enough, and none without a reload. */
 static void
-know_candidate(struct pair *pair, pid_t pid)
+know_candidate(struct crew *crew, struct pair *pair, pid_t pid)
 {
 	if (!pair->candidate_asked ||
-	    (pair->candidate > 0 && pair->candidate != pid))
+	    (pair->candidate > 0 && pair->candidate != pid)) {
 		pair_dismiss(pair, pid);
-	else
-		pair->candidate = pid;
+		return;
+	}
+	pair->candidate = pid;
+	crew_send_takeover(crew, pair); /* if it is waited for */
 }
 
 static void
@@ -92,17 +94,27 @@ take_born(
 		    "cannot make a candidate for worker %u: %s", pair->slot,
 		    strerror((int)message->value));
 	else if (pair_is_child(message->standby))
-		know_candidate(pair, message->standby);
+		know_candidate(crew, pair, message->standby);
 	else if (pair->candidate == 0)
 		pair->candidate_asked = false; /* to be asked again */
 }
 
 static void
-take_candidate_ready(struct pair *pair, pid_t pid)
+take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
 {
-	know_candidate(pair, pid);
+	know_candidate(crew, pair, pid);
 	if (pair->candidate == pid)
 		pair->candidate_ready = true;
+}
+
+/* From now on there is no other way to load services: the standby has some. */
+static void
+take_seed(struct pair *pair, pid_t pid)
+{
+	if (pair_is_child(pid))
+		pair->seed = pid;
+	else
+		pair->seed_lost = true;
 }
 
 static void
@@ -149,7 +161,7 @@ is_sane(const struct control_message *message)
 /* FD is this function's, and whoever's it passes it to. */
 static void
 take_message(struct crew *crew, struct pair *pair,
-    const struct control_message *message, int fd, size_t length)
+    const struct control_message *message, int fd)
 {
 	if (!is_sane(message)) {
 		if (fd >= 0)
@@ -161,7 +173,7 @@ take_message(struct crew *crew, struct pair *pair,
 		take_listening(crew, pair, message->serial, fd);
 		return;
 	case CONTROL_OFFER:
-		handover_offer(crew, pair, message, fd, length);
+		handover_offer(crew, pair, message, fd);
 		return;
 	case CONTROL_READY:
 		take_ready(crew, pair, message);
@@ -176,7 +188,10 @@ take_message(struct crew *crew, struct pair *pair,
 		take_born(crew, pair, message);
 		break;
 	case CONTROL_CANDIDATE_READY:
-		take_candidate_ready(pair, message->pid);
+		take_candidate_ready(crew, pair, message->pid);
+		break;
+	case CONTROL_SEED:
+		take_seed(pair, message->standby);
 		break;
 	case CONTROL_CLOSED:
 		take_closed(crew, pair, message->serial);
@@ -199,30 +214,29 @@ take_message(struct crew *crew, struct pair *pair,
 static bool
 hear_socket(struct crew *crew, struct pair *pair, int control)
 {
-	struct control_bytes bytes = { .bytes = crew->bytes,
-		.size = sizeof crew->bytes };
 	struct control_message message;
 	int fd, result;
 
 	while ((result = control_receive(
-		    control, &message, &fd, &bytes, MSG_DONTWAIT)) > 0)
-		take_message(crew, pair, &message, fd, bytes.length);
+		    control, &message, &fd, NULL, MSG_DONTWAIT)) > 0)
+		take_message(crew, pair, &message, fd);
 	return result < 0 && errno == EAGAIN;
 }
 
-/* The slot's processes share their ends: when one has gone all have. */
+/* The slot's processes share their ends: when one has gone all have. What is
+ * told by the worker comes last, as it may speak of the others. */
 void
 hear_pair(struct crew *crew, struct pair *pair)
 {
-	int *ends[] = { &pair->standby[0], &pair->standby[1], &pair->control };
+	struct pair_ends ends = pair_ends(pair);
 	bool gone = false;
 
-	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
-		if (*ends[i] >= 0 && !hear_socket(crew, pair, *ends[i]))
+	for (int i = PAIR_ENDS - 1; i >= 0; i--)
+		if (*ends.fd[i] >= 0 && !hear_socket(crew, pair, *ends.fd[i]))
 			gone = true;
-	for (size_t i = 0; gone && i < sizeof ends / sizeof ends[0]; i++) {
-		if (*ends[i] >= 0)
-			close(*ends[i]); /* leaves the epoll instance, too */
-		*ends[i] = -1;
+	for (int i = 0; gone && i < PAIR_ENDS; i++) {
+		if (*ends.fd[i] >= 0)
+			close(*ends.fd[i]); /* leaves the epoll instance, too */
+		*ends.fd[i] = -1;
 	}
 }

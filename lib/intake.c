@@ -1,8 +1,9 @@
 #include "intake.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "exchange.h"
@@ -17,11 +18,11 @@ enum {
 /* ---- OPEN --------------------------------------------------------------- */
 
 static void
-log_opened(const struct connection *c)
+log_opened(const struct particulars *p)
 {
 	if (log_wants(LOG_DEBUG))
 		log_debug("connection %s opened",
-		    address_format_peer(&c->peer_ip, c->peer_port).text);
+		    address_format_peer(&p->peer_ip, p->peer_port).text);
 }
 
 /* The entry is filled in; each step may have been done before. Returns false,
@@ -39,7 +40,7 @@ finish_open(struct loop *loop)
 	if (loop->config->idle_timeout_ms > 0)
 		store(memory->sweep_wanted, 1);
 	if (!connection_is_open(c)) {
-		log_opened(c);
+		log_opened(slot_particulars(memory, fd));
 		connection_open(c);
 	}
 	store(memory->counters.accepted, t->count);
@@ -71,34 +72,16 @@ open_connection(struct loop *loop, int fd, uint64_t number)
 	return finish_open(loop);
 }
 
-/* FD has been accepted from the peer that the record names. */
-static bool
-open_accepted(struct loop *loop, int fd)
-{
-	struct slot_memory *memory = loop->memory;
-	struct in6_addr ip;
-	in_port_t port;
-
-	address_peer(&memory->transaction.peer, &ip, &port);
-	connection_fill(&memory->connections[fd], &ip, port, loop->now_ms);
-	return open_connection(loop, fd, 0);
-}
-
 bool
-intake_adopt(struct loop *loop, int fd, const struct connection *entry,
-    const unsigned char *pending, uint64_t n)
+intake_adopt(
+    struct loop *loop, int fd, const struct parcel_label *label, uint64_t n)
 {
-	struct connection *c = &loop->memory->connections[fd];
-	uint32_t generation = c->generation;
-
-	*c = *entry;
-	c->generation = generation;
-	c->place_used = false;
-	if (connection_pending(c) > 0) {
-		connection_keep(c, slot_place(loop->memory, fd), pending,
-		    (size_t)connection_pending(c));
-		store(loop->memory->sweep_wanted, 1);
+	if (!parcel_unpack(loop->memory, fd, label)) {
+		close(fd);
+		return false;
 	}
+	if (label->connection.timer_ms != 0)
+		loop->timer_ms = loop->now_ms; /* to look at it */
 	return open_connection(loop, fd, n);
 }
 
@@ -153,8 +136,20 @@ intake_has(const struct loop *loop, uint64_t serial)
 	return find_serial(loop, serial) != NULL;
 }
 
+/* Its connections get the service that its endpoint has; one that is configured
+ * no more keeps what it had. */
+static void
+name_service(const struct loop *loop, struct slot_listener *listener)
+{
+	const struct service *service =
+	    services_at(loop->services, listener->endpoint);
+
+	if (service)
+		listener->service = service->hash;
+}
+
 int
-intake_add(struct loop *loop, uint64_t serial, int fd)
+intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
 {
 	struct slot_listener *listener = find_free(loop);
 
@@ -163,6 +158,9 @@ intake_add(struct loop *loop, uint64_t serial, int fd)
 		return -1;
 	}
 	listener->serial = serial;
+	listener->endpoint = endpoint;
+	listener->service = 0;
+	name_service(loop, listener);
 	listener->closing = 0;
 	store(listener->fd, fd);
 	return loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
@@ -296,6 +294,24 @@ concerns_one_connection(int error)
 	}
 }
 
+/* FD has been accepted from the listener and the peer that the record names. */
+static bool
+open_accepted(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	const struct transaction *t = &memory->transaction;
+	const struct slot_listener *listener = find_fd(loop, t->listener);
+	struct in6_addr ip;
+	in_port_t port;
+
+	address_peer(&t->peer, &ip, &port);
+	connection_fill(&memory->connections[fd],
+	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
+	    loop->now_ms);
+	particulars_fill(slot_particulars(memory, fd), &ip, port, loop->now_ms);
+	return open_connection(loop, fd, 0);
+}
+
 /* Takes one connection off the queue. Returns 0, or what kept it from that:
  * EAGAIN where the queue is empty. */
 static int
@@ -306,6 +322,7 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 
 	t->peer.ss_family = 0;
 	t->peer_length = sizeof t->peer;
+	t->listener = listener;
 	slot_begin(loop->memory, PHASE_ACCEPT, listener);
 	fd = accept4(listener, (struct sockaddr *)&t->peer, &t->peer_length,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -365,22 +382,82 @@ is_known(const struct loop *loop, int fd)
 	    find_fd(loop, fd) || loop_owns(loop, fd);
 }
 
+static bool
+socket_option(int fd, int option, int *value)
+{
+	socklen_t length = sizeof *value;
+
+	return getsockopt(fd, SOL_SOCKET, option, value, &length) == 0;
+}
+
+static bool
+is_tcp(int fd)
+{
+	int protocol, domain;
+
+	return socket_option(fd, SO_PROTOCOL, &protocol) &&
+	    protocol == IPPROTO_TCP && socket_option(fd, SO_DOMAIN, &domain) &&
+	    (domain == AF_INET || domain == AF_INET6);
+}
+
+static in_port_t
+local_port(int fd)
+{
+	struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
+	socklen_t length = sizeof local;
+	struct in6_addr unused;
+	in_port_t port = 0;
+
+	if (getsockname(fd, (struct sockaddr *)&local, &length) == 0)
+		address_peer(&local, &unused, &port);
+	return port;
+}
+
+/* What accept4 has given us: a service of ours may open other descriptors in
+ * the same table, while it starts (preforkd.h). */
+static bool
+is_accepted(const struct loop *loop, int fd)
+{
+	int listens;
+
+	return is_tcp(fd) && socket_option(fd, SO_ACCEPTCONN, &listens) &&
+	    !listens &&
+	    local_port(fd) == local_port(loop->memory->transaction.listener);
+}
+
+/* What an order has brought: a listener, or a connection of one like ours. */
+static bool
+is_brought(const struct loop *loop, int fd)
+{
+	const struct slot_listener *listeners = loop->memory->listeners;
+	int listens = 0;
+
+	if (!is_tcp(fd) || !socket_option(fd, SO_ACCEPTCONN, &listens))
+		return false;
+	for (int i = 0; i < count_listeners(loop) && !listens; i++)
+		listens = listeners[i].fd > 0 &&
+		    local_port(listeners[i].fd) == local_port(fd);
+	return listens;
+}
+
 /*
  * The descriptor that a dead worker had got a moment before and put down
- * nowhere, or -1. The kernel gives the lowest number that is free, so it is the
- * lowest that is open and unknown; and the first that is not open ends the
- * search. The one walk over the table that a takeover knows, and only where the
- * death hit an accept or an order.
+ * nowhere, or -1: it is open, unknown, and what is looked for. The one walk
+ * over the table that a takeover knows, and only where the death hit an accept
+ * or an order. The kernel gives the lowest number that is free, so it is not
+ * far: nothing is to be found behind all that was ever used here.
  */
 static int
-find_stray(const struct loop *loop)
+find_stray(
+    const struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
 {
-	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds;
-	     fd++) {
-		if (is_known(loop, fd))
-			continue;
-		return fcntl(fd, F_GETFD) < 0 ? -1 : fd;
-	}
+	const struct slot_memory *memory = loop->memory;
+	unsigned end = memory->fds_used + SLOT_FDS_BESIDE + SLOT_LISTENERS;
+
+	for (int fd = STDERR_FILENO + 1;
+	     (unsigned)fd < memory->fds && (unsigned)fd < end; fd++)
+		if (!is_known(loop, fd) && is_it(loop, fd))
+			return fd;
 	return -1;
 }
 
@@ -390,7 +467,7 @@ settle_accept(struct loop *loop)
 	int fd = -1;
 
 	if (loop->memory->transaction.peer.ss_family != 0)
-		fd = find_stray(loop);
+		fd = find_stray(loop, is_accepted);
 	if (fd >= 0)
 		open_accepted(loop, fd);
 	else
@@ -401,7 +478,7 @@ settle_accept(struct loop *loop)
 static void
 settle_hear(struct loop *loop)
 {
-	int fd = find_stray(loop);
+	int fd = find_stray(loop, is_brought);
 
 	if (fd >= 0)
 		close(fd);
@@ -412,10 +489,12 @@ static void
 watch_listeners(struct loop *loop)
 {
 	for (int i = 0; i < count_listeners(loop); i++) {
-		int fd = loop->memory->listeners[i].fd;
+		struct slot_listener *listener = &loop->memory->listeners[i];
+		int fd = listener->fd;
 
 		if (fd <= 0)
 			continue;
+		name_service(loop, listener);
 		if (loop_watch(loop, EPOLL_CTL_MOD, fd, 0, 0) < 0)
 			loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
 		/* A reload may have changed the backlog: listen(2). */

@@ -8,6 +8,7 @@
 #define PREFORKD_INTAKE_H
 
 #include "loop.h"
+#include "parcel.h"
 
 struct intake {
 	bool open;	    /* connections are wanted */
@@ -15,9 +16,9 @@ struct intake {
 	uint64_t resume_ms; /* accept again then; 0: not paused */
 };
 
-/* Adds a listener by its serial; FD becomes the slot's. Returns 0, or -1 with
- * errno. */
-int intake_add(struct loop *, uint64_t serial, int fd);
+/* Adds a listener of ENDPOINT by its serial; FD becomes the slot's. Returns 0,
+ * or -1 with errno. */
+int intake_add(struct loop *, uint64_t serial, uint32_t endpoint, int fd);
 bool intake_has(const struct loop *, uint64_t serial);
 
 /* Gives up a listener at once; or once its queue is empty. Unknown serials are
@@ -37,11 +38,11 @@ void intake_accept(struct loop *, struct intake *, int fd);
  * of one that is closed now, or 0. */
 uint64_t intake_finish(struct loop *, struct intake *);
 
-/* Makes FD, accepted by another slot, a connection with its counters (in
- * ENTRY), as the Nth that was adopted. False where it cannot be kept: then FD
- * is closed. */
-bool intake_adopt(struct loop *, int fd, const struct connection *entry,
-    const unsigned char *pending, uint64_t n);
+/* Makes FD, accepted by another slot, a connection with what the label and
+ * memory->parcel say of it, as the Nth that was adopted. False where it cannot
+ * be kept: then FD is closed. */
+bool
+intake_adopt(struct loop *, int fd, const struct parcel_label *, uint64_t n);
 
 /* Finishes what a dead worker left, if it is one of this module's transactions,
  * and registers all listeners anew. */

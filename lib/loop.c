@@ -6,7 +6,7 @@ loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
 {
 	struct epoll_event event = { .events = events };
 
-	event.data.u64 = (uint64_t)generation << 32 | (uint32_t)fd;
+	loop_name(&event, fd, generation);
 	return epoll_ctl(loop->epoll, operation, fd, &event);
 }
 
@@ -14,5 +14,6 @@ bool
 loop_owns(const struct loop *loop, int fd)
 {
 	return fd == loop->epoll || fd == loop->control ||
-	    fd == loop->standby[0] || fd == loop->standby[1];
+	    fd == loop->standby[0] || fd == loop->standby[1] ||
+	    fd == loop->seed;
 }

@@ -7,18 +7,22 @@
 #include <sys/epoll.h>
 
 #include "config.h"
+#include "service.h"
 #include "slot.h"
 
 /* Private to a process; a successor has its own from before the start. */
 struct loop {
 	struct slot_memory *memory;
 	const struct config *config;
-	int32_t pid;	 /* of this process */
-	int epoll;	 /* the slot's one instance */
-	int control;	 /* the worker's end of the slot's control sockets */
-	int standby[2];	 /* the standby's, and a candidate's (control.h) */
-	uint64_t now_ms; /* taken once after each epoll_wait */
-	bool stopping;	 /* a connection closes once it is answered */
+	struct services *services;
+	int32_t pid;	   /* of this process */
+	int epoll;	   /* the slot's one instance */
+	int control;	   /* the worker's end of the slot's control sockets */
+	int standby[2];	   /* the standby's, and a candidate's (control.h) */
+	int seed;	   /* the seed's */
+	uint64_t now_ms;   /* taken once after each epoll_wait */
+	uint64_t timer_ms; /* no connection's timer is due before; 0: never */
+	bool stopping;	   /* a connection closes once it is answered */
 };
 
 /*
@@ -32,6 +36,13 @@ int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
 
 /* True for the descriptors above, and for what this process began with. */
 bool loop_owns(const struct loop *, int fd);
+
+/* Puts into an event what it belongs to. */
+static inline void
+loop_name(struct epoll_event *event, int fd, uint32_t generation)
+{
+	event->data.u64 = (uint64_t)generation << 32 | (uint32_t)fd;
+}
 
 static inline int
 loop_fd(const struct epoll_event *event)

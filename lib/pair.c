@@ -45,12 +45,12 @@ compare(const void *a, const void *b)
 /* Closes all but the standard streams and KEPT. close_range(2) has no wrapper
  * in every libc. */
 static void
-close_all_but(int kept[3])
+close_all_but(int kept[PAIR_ENDS])
 {
 	unsigned next = STDERR_FILENO + 1;
 
-	qsort(kept, 3, sizeof *kept, compare);
-	for (int i = 0; i < 3; i++) {
+	qsort(kept, PAIR_ENDS, sizeof *kept, compare);
+	for (int i = 0; i < PAIR_ENDS; i++) {
 		if ((unsigned)kept[i] > next)
 			syscall(
 			    SYS_close_range, next, (unsigned)kept[i] - 1, 0U);
@@ -98,7 +98,8 @@ static _Noreturn void
 become_worker(
     const struct pair_start *start, int (*run)(const struct pair_start *))
 {
-	int kept[3] = { start->control, start->standby[0], start->standby[1] };
+	int kept[PAIR_ENDS] = { start->control, start->standby[0],
+		start->standby[1], start->seed };
 	struct rlimit limit = { .rlim_cur = start->memory->fds };
 
 	/* The master's death by any means is ours; it may be over already. */
@@ -115,34 +116,40 @@ become_worker(
 	_exit(run(start)); /* what exit(3) would do is the master's to do */
 }
 
+struct pair_ends
+pair_ends(struct pair *pair)
+{
+	return (struct pair_ends) { { &pair->control, &pair->standby[0],
+	    &pair->standby[1], &pair->nursery } };
+}
+
 /* Ends that are -1 were not made. */
 static void
-close_ends(const int ends[3])
+close_ends(const int ends[PAIR_ENDS])
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < PAIR_ENDS; i++)
 		if (ends[i] >= 0)
 			close(ends[i]);
 }
 
-/* Makes the three pairs: the master's ends into PAIR, the slot's into THEIRS.
- */
+/* Makes the pairs: the master's ends into PAIR, the slot's into THEIRS. */
 static int
-make_controls(struct pair *pair, int theirs[3])
+make_controls(struct pair *pair, int theirs[PAIR_ENDS])
 {
-	int *ours[3] = { &pair->control, &pair->standby[0], &pair->standby[1] };
+	struct pair_ends ours = pair_ends(pair);
 	int ends[2];
 
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < PAIR_ENDS; i++) {
 		if (control_pair(ends) < 0)
 			return -1;
-		*ours[i] = ends[0];
+		*ours.fd[i] = ends[0];
 		theirs[i] = ends[1];
 	}
 	return 0;
 }
 
 static struct pair *
-fail(struct pair *pair, const int theirs[3])
+fail(struct pair *pair, const int theirs[PAIR_ENDS])
 {
 	int saved_errno = errno;
 
@@ -157,7 +164,7 @@ pair_fork(unsigned slot, const struct config *config,
     int (*run)(const struct pair_start *))
 {
 	struct pair *pair = calloc(1, sizeof *pair);
-	int theirs[3] = { -1, -1, -1 };
+	int theirs[PAIR_ENDS] = { -1, -1, -1, -1 };
 	struct pair_start start = {
 		.slot = slot, .master = getpid(), .config = config
 	};
@@ -166,7 +173,8 @@ pair_fork(unsigned slot, const struct config *config,
 	if (!pair)
 		return NULL;
 	pair->slot = slot;
-	pair->control = pair->standby[0] = pair->standby[1] = -1;
+	for (int i = 0; i < PAIR_ENDS; i++)
+		*pair_ends(pair).fd[i] = -1;
 	pair->fds = pair_fds(config, &wanted);
 	pair->memory = slot_map(pair->fds);
 	if (!pair->memory || make_controls(pair, theirs) < 0 ||
@@ -176,6 +184,7 @@ pair_fork(unsigned slot, const struct config *config,
 	start.control = theirs[0];
 	start.standby[0] = theirs[1];
 	start.standby[1] = theirs[2];
+	start.seed = theirs[3];
 	pair->worker = fork();
 	if (pair->worker == 0)
 		become_worker(&start, run);
@@ -240,15 +249,15 @@ pair_kill(struct pair *pair)
 	kill_one(pair->worker);
 	kill_one(pair->heir);
 	kill_one(pair->candidate);
+	kill_one(pair->seed);
 	pair->deadline_ms = 0;
 }
 
 void
-pair_send(struct pair *pair, const struct control_message *message, int fd,
-    const struct control_bytes *bytes)
+pair_send(struct pair *pair, const struct control_message *message, int fd)
 {
 	if (pair->control >= 0 &&
-	    control_send(pair->control, message, fd, bytes) < 0 &&
+	    control_send(pair->control, message, fd, NULL) < 0 &&
 	    errno == EAGAIN)
 		kill_one(pair->worker);
 }
@@ -260,16 +269,16 @@ pair_order(struct pair *pair, enum control_type type, uint64_t value)
 		.type = type, .pid = pair->worker, .value = value
 	};
 
-	pair_send(pair, &message, -1, NULL);
+	pair_send(pair, &message, -1);
 }
 
 void
-pair_send_standby(struct pair *pair, unsigned side,
-    const struct control_message *message, const struct control_bytes *bytes)
+pair_send_waiting(int end, const struct control_message *message,
+    const struct control_bytes *bytes)
 {
 	/* Nobody there is no error: the end of the whole slot shows it. */
-	if (pair->standby[side] >= 0)
-		control_send(pair->standby[side], message, -1, bytes);
+	if (end >= 0)
+		control_send(end, message, -1, bytes);
 }
 
 /* signal(7); libc has no portable way to name them. */
@@ -325,10 +334,9 @@ pair_death(int status)
 void
 pair_free(struct pair *pair)
 {
-	const int ours[3] = { pair->control, pair->standby[0],
-		pair->standby[1] };
-
-	close_ends(ours);
+	for (int i = 0; i < PAIR_ENDS; i++)
+		if (*pair_ends(pair).fd[i] >= 0)
+			close(*pair_ends(pair).fd[i]);
 	if (pair->memory)
 		slot_unmap(pair->memory, pair->fds);
 	free(pair);

@@ -1,5 +1,6 @@
 /*
- * pair: the two processes of a slot as the master sees them, and their birth.
+ * pair: the processes of a slot, worker and standby, as the master sees them,
+ * and their birth.
  */
 #ifndef PREFORKD_PAIR_H
 #define PREFORKD_PAIR_H
@@ -39,10 +40,13 @@ struct pair {
 	struct slot_memory *memory;
 	int control;	 /* the master's ends; -1 once the slot's are gone, */
 	int standby[2];	 /* which means that all its processes are */
+	int nursery;	 /* the seed's */
 	unsigned side;	 /* which of standby[] the standby reads */
 	pid_t worker;	 /* 0: none, or dead */
 	pid_t heir;	 /* the standby; 0: none known */
 	pid_t candidate; /* of a reload; 0: none known */
+	pid_t seed;	 /* makes candidates; 0: none, then the standby does */
+	bool seed_lost;	 /* nor can the standby: it has loaded services */
 	/* Killed by us and not yet reaped. Such a one may still take a message
 	 * off a standby's socket: none is sent there meanwhile. */
 	pid_t dying[PAIR_DYING];
@@ -73,6 +77,7 @@ struct pair_start {
 	const struct config *config;
 	int control;	/* the slot's ends: its only descriptors beside 0, 1 */
 	int standby[2]; /* and 2 */
+	int seed;
 	struct slot_memory *memory;
 };
 
@@ -87,13 +92,20 @@ struct pair *pair_fork(unsigned slot, const struct config *config,
 /* Frees what the master holds of a pair. */
 void pair_free(struct pair *);
 
-/* Sends a message to the worker, or to whoever reads a standby's socket. One
- * who is dead does not take it (SIGCHLD tells), and one that has long stopped
- * reading would miss it: the worker is killed. */
-void pair_send(struct pair *, const struct control_message *, int fd,
-    const struct control_bytes *bytes);
-void pair_send_standby(struct pair *, unsigned side,
-    const struct control_message *, const struct control_bytes *bytes);
+/* The master's ends of its control sockets. */
+enum { PAIR_ENDS = 4 };
+struct pair_ends {
+	int *fd[PAIR_ENDS];
+};
+struct pair_ends pair_ends(struct pair *);
+
+/* Sends a message to the worker. One who is dead does not take it (SIGCHLD
+ * tells), and one that has long stopped reading would miss it: it is killed. */
+void pair_send(struct pair *, const struct control_message *, int fd);
+
+/* Sends a message to whoever reads that end: a standby's or the seed's. */
+void pair_send_waiting(
+    int end, const struct control_message *, const struct control_bytes *bytes);
 
 /* Sends an order that needs no more than a value. */
 void pair_order(struct pair *, enum control_type type, uint64_t value);

@@ -1,22 +1,52 @@
 #include "slot.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
-/* The places lie behind the table, on a page of their own. */
-static size_t
-places_offset(unsigned fds)
-{
-	size_t end = sizeof(struct slot_memory) +
-	    (size_t)fds * sizeof(struct connection);
+/* Behind the table of connections lie, each on a page of its own: */
+struct areas {
+	size_t particulars;
+	size_t states;
+	size_t places;
+	size_t paged_states;
+	size_t end;
+};
 
-	return (end + SLOT_PAGE - 1) / SLOT_PAGE * SLOT_PAGE;
+static size_t
+next_page(size_t offset)
+{
+	return (offset + SLOT_PAGE - 1) / SLOT_PAGE * SLOT_PAGE;
 }
 
-/* Never taken from the memory itself, which may say anything. */
+/* By FDS, which is never taken from the memory itself: that may say anything.
+ */
+static struct areas
+areas_of(unsigned fds)
+{
+	struct areas a;
+
+	a.particulars = next_page(sizeof(struct slot_memory) +
+	    (size_t)fds * sizeof(struct connection));
+	a.states =
+	    next_page(a.particulars + (size_t)fds * sizeof(struct particulars));
+	a.places = next_page(a.states + (size_t)fds * SLOT_STATE);
+	a.paged_states = a.places + (size_t)fds * CONNECTION_PLACE;
+	a.end = a.paged_states + (size_t)fds * PREFORKD_STATE_MAX;
+	return a;
+}
+
 static size_t
 size_of(unsigned fds)
 {
-	return places_offset(fds) + (size_t)fds * CONNECTION_PLACE;
+	return areas_of(fds).end;
+}
+
+static bool
+raise_fences(struct slot_memory *memory)
+{
+	return mprotect(memory->input_fence, SLOT_PAGE, PROT_NONE) == 0 &&
+	    mprotect(memory->answer_fence, SLOT_PAGE, PROT_NONE) == 0 &&
+	    mprotect(memory->state_fence, SLOT_PAGE, PROT_NONE) == 0;
 }
 
 struct slot_memory *
@@ -34,8 +64,7 @@ slot_map(unsigned fds)
 	memory->size = size;
 	memory->fds = fds;
 	memory->magic = SLOT_MAGIC;
-	if (mprotect(memory->fence, sizeof memory->fence, PROT_NONE) < 0 ||
-	    slot_inherit(memory, false) < 0) {
+	if (!raise_fences(memory) || slot_inherit(memory, false) < 0) {
 		slot_unmap(memory, fds);
 		return NULL;
 	}
@@ -62,12 +91,14 @@ turn_is_valid(const struct slot_memory *memory)
 	const struct transaction *t = &memory->transaction;
 	const struct connection *c;
 
-	if (t->phase != PHASE_READ && t->phase != PHASE_RUN &&
-	    t->phase != PHASE_WRITE)
+	if (t->phase < PHASE_READ || t->phase > PHASE_WRITE)
 		return true;
 	c = &memory->connections[t->fd];
-	return connection_is_open(c) && t->base <= c->received &&
-	    c->received - t->base <= SLOT_BUFFER;
+	return connection_is_open(c) && t->call < CALLS &&
+	    t->base <= c->consumed && c->consumed <= c->received &&
+	    c->received - t->base <= CONNECTION_INPUT && t->answer <= c->sent &&
+	    c->sent <= c->committed &&
+	    c->committed - t->answer <= CONNECTION_ANSWER;
 }
 
 bool
@@ -96,11 +127,32 @@ slot_end(struct slot_memory *memory)
 	store(memory->transaction.phase, PHASE_IDLE);
 }
 
+static unsigned char *
+area(struct slot_memory *memory, size_t offset)
+{
+	return (unsigned char *)memory + offset;
+}
+
+size_t
+slot_particulars_offset(unsigned fds, int fd)
+{
+	return areas_of(fds).particulars +
+	    (size_t)fd * sizeof(struct particulars);
+}
+
+struct particulars *
+slot_particulars(struct slot_memory *memory, int fd)
+{
+	void *at = area(memory, slot_particulars_offset(memory->fds, fd));
+
+	return at;
+}
+
 unsigned char *
 slot_place(struct slot_memory *memory, int fd)
 {
-	return (unsigned char *)memory + places_offset(memory->fds) +
-	    (size_t)fd * CONNECTION_PLACE;
+	return area(memory,
+	    areas_of(memory->fds).places + (size_t)fd * CONNECTION_PLACE);
 }
 
 void
@@ -110,4 +162,58 @@ slot_release_place(struct slot_memory *memory, int fd)
 	 * drop our view of it. Where it fails the memory stays, no more. */
 	madvise(slot_place(memory, fd), CONNECTION_PLACE, MADV_REMOVE);
 	memory->connections[fd].place_used = false;
+}
+
+unsigned char *
+slot_state(struct slot_memory *memory, int fd, uint32_t size)
+{
+	struct areas a = areas_of(memory->fds);
+
+	return size <= SLOT_STATE
+	    ? area(memory, a.states + (size_t)fd * SLOT_STATE)
+	    : area(memory, a.paged_states + (size_t)fd * PREFORKD_STATE_MAX);
+}
+
+void
+slot_release_state(struct slot_memory *memory, int fd)
+{
+	madvise(slot_state(memory, fd, PREFORKD_STATE_MAX), PREFORKD_STATE_MAX,
+	    MADV_REMOVE); /* as above */
+	slot_particulars(memory, fd)->state_paged = false;
+}
+
+unsigned char *
+slot_state_buffer(struct slot_memory *memory, uint32_t size)
+{
+	const size_t alignment = _Alignof(max_align_t);
+	size_t room = (size + alignment - 1) / alignment * alignment;
+
+	return memory->state + sizeof memory->state - room;
+}
+
+static void
+add_count(struct slot_count sums[SLOT_COUNTS], const struct slot_count *count)
+{
+	unsigned i = 0;
+
+	while (i < SLOT_COUNTS && *sums[i].name &&
+	    strcmp(sums[i].name, count->name) != 0)
+		i++;
+	if (i == SLOT_COUNTS)
+		return;
+	strcpy(sums[i].name, count->name);
+	sums[i].value += count->value;
+}
+
+/* A name comes from a process that talks to strangers: it may have no end. */
+void
+slot_add_counts(
+    const struct slot_memory *memory, struct slot_count sums[SLOT_COUNTS])
+{
+	for (unsigned i = 0; i < SLOT_COUNTS && *memory->counts[i].name; i++) {
+		struct slot_count count = memory->counts[i];
+
+		count.name[sizeof count.name - 1] = '\0';
+		add_count(sums, &count);
+	}
 }

@@ -32,48 +32,103 @@
 
 enum {
 	SLOT_PAGE = 4096,
-	SLOT_EVENTS = 256,	 /* one epoll_wait's batch */
-	SLOT_BUFFER = 64 * 1024, /* bytes of one read; a turn's bound */
-	SLOT_FDS_BESIDE = 256,	 /* what a worker opens beside connections */
-	SLOT_LISTENERS = 192,	 /* its own, and those lent by other slots */
+	SLOT_EVENTS = 256,     /* one epoll_wait's batch */
+	SLOT_FDS_BESIDE = 256, /* what a worker opens beside connections */
+	SLOT_LISTENERS = 192,  /* its own, and those lent by other slots */
+	SLOT_COUNTS = 64,      /* counters that services name */
+	SLOT_COUNT_NAME = 32,  /* bytes of such a name, with its end */
+	SLOT_STATE = 256,      /* bytes; a larger state has its own pages */
+	/* What a connection takes along to another slot. */
+	SLOT_PARCEL = CONNECTION_PLACE + PREFORKD_STATE_MAX,
 	SLOT_MAGIC = 0x70666b64,
 };
 
 enum slot_phase {
 	PHASE_IDLE,
-	PHASE_READ,    /* recv into the buffer */
-	PHASE_RUN,     /* the service works on what is in the buffer */
-	PHASE_WRITE,   /* the answer leaves the buffer */
+	PHASE_READ,    /* recv into the input buffer */
+	PHASE_RUN,     /* a call of the service is made */
+	PHASE_APPLY,   /* it is committed: its outcome is put in force */
+	PHASE_WRITE,   /* the answer leaves, the rest is kept */
 	PHASE_FLUSH,   /* pending bytes leave the connection's place */
 	PHASE_CLOSE,   /* the connection is closed, its entry freed */
-	PHASE_ACCEPT,  /* fd is a listener: accept4 */
+	PHASE_ACCEPT,  /* accept4 */
 	PHASE_OPEN,    /* fd becomes a connection */
 	PHASE_HEAR,    /* an order is read, which may bring a descriptor */
 	PHASE_RELEASE, /* fd is a listener that is given up */
 	PHASES
 };
 
+/* The functions of a service (preforkd.h). */
+enum slot_call {
+	CALL_NONE,
+	CALL_OPEN,
+	CALL_INPUT,
+	CALL_MORE,
+	CALL_END,
+	CALL_TIMER,
+	CALL_CLOSE,
+	CALLS
+};
+
+enum { SLOT_COUNTS_EACH = 8 }; /* different counters of one call */
+
+/* What a call changes: values for the connection, not differences, so that it
+ * can be put in force again. */
+struct outcome {
+	uint64_t consumed;
+	uint64_t committed;
+	uint64_t timer_ms;
+	uint32_t limit;	     /* 0: as it was */
+	uint16_t flags;	     /* enum connection_flag */
+	uint16_t reason;     /* enum close_reason */
+	uint32_t state_size; /* of what lies in slot_memory.state; */
+	uint32_t state_version;
+	bool state_used; /* false: the state is as it was */
+	uint32_t counts; /* of the next */
+	struct {
+		uint32_t index; /* in slot_memory.counts */
+		uint64_t value;
+	} count[SLOT_COUNTS_EACH];
+};
+
 /* The one transaction in progress. */
 struct transaction {
 	uint32_t phase; /* enum slot_phase */
 	int32_t fd;
-	int32_t runner;	 /* RUN: the last process that called the service */
-	uint64_t base;	 /* READ, RUN, WRITE: position of the buffer's first
-			    byte in the stream; CLOSE: the generation */
-	uint64_t count;	 /* OPEN, CLOSE: the counter's value afterwards */
-	uint64_t number; /* OPEN: slot_memory.adopted afterwards, CLOSE:
-			    slot_memory.handed; 0: of no other slot */
+	uint32_t call;	 /* RUN: enum slot_call */
+	int32_t runner;	 /* RUN: the last process that made the call */
+	uint64_t serial; /* RUN: of the call, the same if it is made again */
+	uint64_t base;	 /* the input buffer begins at this position of the
+			    stream */
+	uint64_t start;	 /* READ: how much had been received before */
+	uint64_t answer; /* the answer begins at this position of its stream, */
+	uint64_t answer_offset; /* and there in the slot's memory */
+	uint64_t count;	     /* OPEN, CLOSE: the counter's value afterwards */
+	uint64_t number;     /* OPEN: slot_memory.adopted afterwards, CLOSE:
+				slot_memory.handed; 0: of no other slot */
+	uint32_t generation; /* CLOSE: of the connection */
+	uint32_t reason;     /* CLOSE: enum close_reason */
+	struct outcome outcome;
 	/* ACCEPT: accept4(2) writes the peer's address before it installs the
 	 * descriptor, and nothing can fail in between: where the family is not
 	 * 0, there is a descriptor. */
 	struct sockaddr_storage peer;
 	socklen_t peer_length;
+	int32_t listener; /* ACCEPT: on which descriptor */
 };
 
 struct slot_listener {
-	int32_t fd;	  /* 0: none */
-	uint32_t closing; /* is closed when its queue is empty */
-	uint64_t serial;  /* what the master calls it (control.h) */
+	int32_t fd;	   /* 0: none */
+	uint32_t closing;  /* is closed when its queue is empty */
+	uint64_t serial;   /* what the master calls it (control.h) */
+	uint32_t endpoint; /* what its connections get: connection.h */
+	uint32_t service;
+};
+
+/* A counter that a service names; its name is written once. */
+struct slot_count {
+	char name[SLOT_COUNT_NAME]; /* "": free, and so are all behind it */
+	uint64_t value;
 };
 
 /* Only grow; written by the worker, read by the master at any time. A death
@@ -111,10 +166,18 @@ struct slot_memory {
 	 * harmless.
 	 */
 	struct epoll_event events[SLOT_EVENTS];
-	_Alignas(SLOT_PAGE) unsigned char buffer[SLOT_BUFFER]; /* of the turn */
-	/* No access: a service that writes beyond the buffer faults before it
-	 * reaches what belongs to others. */
-	unsigned char fence[SLOT_PAGE];
+	struct slot_count counts[SLOT_COUNTS];
+	/* The turn's buffers. No access to the fences: a service that writes
+	 * beyond a buffer faults before it reaches what belongs to others. */
+	_Alignas(SLOT_PAGE) unsigned char input[CONNECTION_INPUT];
+	unsigned char input_fence[SLOT_PAGE];
+	unsigned char answer[CONNECTION_ANSWER];
+	unsigned char answer_fence[SLOT_PAGE];
+	unsigned char state[PREFORKD_STATE_MAX]; /* at its end: state_buffer */
+	unsigned char state_fence[SLOT_PAGE];
+	/* Of a connection on its way to or from another slot: what it has left
+	 * over of its input, its pending answer, its state. */
+	unsigned char parcel[SLOT_PARCEL];
 	_Alignas(64) struct connection connections[];
 };
 
@@ -138,10 +201,29 @@ bool slot_is_valid(const struct slot_memory *, unsigned fds);
 void slot_begin(struct slot_memory *, enum slot_phase, int fd);
 void slot_end(struct slot_memory *);
 
+/* FD's particulars, and how many bytes from the beginning they lie. */
+struct particulars *slot_particulars(struct slot_memory *, int fd);
+size_t slot_particulars_offset(unsigned fds, int fd);
+
 /* The place of FD's connection, CONNECTION_PLACE bytes (connection.h). */
 unsigned char *slot_place(struct slot_memory *, int fd);
 /* Gives the memory of FD's place back to the kernel; its bytes are lost. */
 void slot_release_place(struct slot_memory *, int fd);
+
+/*
+ * Where the state of FD's connection lies. A small one has SLOT_STATE bytes in
+ * a table, a larger one pages of its own: so two versions of different size may
+ * lie at two places.
+ */
+unsigned char *slot_state(struct slot_memory *, int fd, uint32_t size);
+void slot_release_state(struct slot_memory *, int fd);
+
+/* Where a call works on a state of SIZE bytes: it ends at the fence. */
+unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);
+
+/* Adds the counters that services name to the SUMS by these names. */
+void slot_add_counts(
+    const struct slot_memory *, struct slot_count sums[SLOT_COUNTS]);
 
 static inline uint64_t
 slot_open_connections(const struct slot_memory *memory)

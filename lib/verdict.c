@@ -38,13 +38,9 @@ count_progress(struct verdict_history *history, const struct death *death)
 static void
 name_call(struct verdict_history *history, const struct death *death)
 {
-	if (history->fd != death->fd ||
-	    history->generation != death->generation ||
-	    history->position != death->position)
+	if (history->call != death->call)
 		history->kills = history->faults = 0;
-	history->fd = death->fd;
-	history->generation = death->generation;
-	history->position = death->position;
+	history->call = death->call;
 }
 
 static void

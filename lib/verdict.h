@@ -18,22 +18,18 @@ enum verdict {
 
 /* How a worker ended, and where. */
 struct death {
-	int status;	     /* from waitpid(2) */
-	bool hung;	     /* the master aborted it */
-	bool valid;	     /* its slot memory validates (slot.h) */
-	bool running;	     /* a call of the service is not yet committed */
-	bool ran;	     /* it was this worker that called it */
-	int fd;		     /* whose call; with the next two, which call */
-	uint32_t generation; /* of the connection */
-	uint64_t position;   /* of the call's first byte in the stream */
-	uint64_t progress;   /* grows with whatever the slot gets done */
+	int status;	   /* from waitpid(2) */
+	bool hung;	   /* the master aborted it */
+	bool valid;	   /* its slot memory validates (slot.h) */
+	bool running;	   /* a call of the service is not yet committed */
+	bool ran;	   /* it was this worker that called it */
+	uint64_t call;	   /* which one: its serial (slot.h) */
+	uint64_t progress; /* grows with whatever the slot gets done */
 };
 
 /* The deaths of a slot so far. Zero at first. */
 struct verdict_history {
-	int fd;
-	uint32_t generation;
-	uint64_t position;
+	uint64_t call;
 	unsigned kills;	 /* of this call, from outside */
 	unsigned faults; /* of this call, its own */
 	uint64_t progress;

@@ -3,11 +3,17 @@
  * received is sent back. This continues until the calling user terminates the
  * connection."
  */
-#include "service.h"
+#include "../include/preforkd.h"
 
-void
-service_input(const unsigned char *bytes, size_t count)
+static size_t
+input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
 {
-	(void)bytes;
-	(void)count;
+	preforkd_reply(conn, bytes, count);
+	return count;
 }
+
+const struct preforkd_service echo_service = {
+	.abi = PREFORKD_ABI,
+	.name = "echo",
+	.input = input,
+};

@@ -186,6 +186,7 @@ static const char *const phase_names[PHASES] = {
 	[PHASE_IDLE] = "IDLE",
 	[PHASE_READ] = "READ",
 	[PHASE_RUN] = "RUN",
+	[PHASE_APPLY] = "APPLY",
 	[PHASE_WRITE] = "WRITE",
 	[PHASE_FLUSH] = "FLUSH",
 	[PHASE_CLOSE] = "CLOSE",
@@ -316,15 +317,17 @@ find_connection(struct test *t, const struct conn *c, struct connection *found)
 {
 	struct sockaddr_in own = { .sin_port = 0 };
 	socklen_t length = sizeof(own);
-	uint32_t used = 0;
+	uint32_t used = 0, fds = 0;
+	struct particulars p;
 
 	getsockname(c->fd, (struct sockaddr *)&own, &length);
-	if (!PEEK(t, fds_used, &used))
+	if (!PEEK(t, fds_used, &used) || !PEEK(t, fds, &fds))
 		return -1;
 	for (int fd = 0; fd < (int)used; fd++)
 		if (peek(t, connection_offset(fd), found, sizeof(*found)) &&
 		    connection_is_open(found) &&
-		    found->peer_port == own.sin_port)
+		    peek(t, slot_particulars_offset(fds, fd), &p, sizeof(p)) &&
+		    p.peer_port == own.sin_port)
 			return fd;
 	return -1;
 }
@@ -1314,7 +1317,7 @@ act_turn(struct test *t)
 
 	if (!conn_push(t, &t->clients[0], TURN_BYTES))
 		return false;
-	if (t->clients[0].sent - before > SLOT_BUFFER)
+	if (t->clients[0].sent - before > CONNECTION_READ)
 		return true;
 	return fail(t, "the point is void: only %" PRIu64 " bytes were sent",
 	    t->clients[0].sent - before);

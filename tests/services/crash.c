@@ -3,7 +3,7 @@
  * bytes that begin with "crash " and the name of a failure below. Behind the
  * name may come a blank and an argument, and a newline ends it.
  */
-#include "../../services/service.h"
+#include "../../include/preforkd.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -36,7 +36,7 @@ writable(const unsigned char *bytes)
 static struct slot_memory *
 slot_around(const unsigned char *bytes)
 {
-	return (void *)(writable(bytes) - offsetof(struct slot_memory, buffer));
+	return (void *)(writable(bytes) - offsetof(struct slot_memory, input));
 }
 
 /* Compilers must not know what these are. */
@@ -175,14 +175,14 @@ overwrite_magic(const unsigned char *bytes, const char *argument)
 	dereference_null(bytes, argument);
 }
 
-/* All that lies before the buffer. */
+/* All that lies before the buffers. */
 static ON_PURPOSE void
 overwrite_slot(const unsigned char *bytes, const char *argument)
 {
 	volatile unsigned char *memory =
 	    (volatile unsigned char *)slot_around(bytes);
 
-	for (size_t i = 0; i < offsetof(struct slot_memory, buffer); i++)
+	for (size_t i = 0; i < offsetof(struct slot_memory, input); i++)
 		memory[i] = (unsigned char)atoi(argument);
 	dereference_null(bytes, argument);
 }
@@ -203,7 +203,7 @@ overrun_buffer(const unsigned char *bytes, const char *argument)
 	size_t count = (size_t)strtoull(argument, NULL, 0);
 
 	for (size_t i = 0; i < count; i++)
-		memory[SLOT_BUFFER + i] = 0;
+		memory[CONNECTION_INPUT + i] = 0;
 	dereference_null(bytes, argument);
 }
 
@@ -230,8 +230,8 @@ static const struct {
 	{ "overrun", overrun_buffer },
 };
 
-void
-service_input(const unsigned char *bytes, size_t count)
+static void
+break_if_asked(const unsigned char *bytes, size_t count)
 {
 	static const char prefix[] = "crash ";
 	char words[512] = "", *name = words + sizeof prefix - 1, *argument;
@@ -248,3 +248,20 @@ service_input(const unsigned char *bytes, size_t count)
 		if (strcmp(name, failures[i].name) == 0)
 			failures[i].run(bytes, argument);
 }
+
+static size_t
+crash_input(
+    struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
+{
+	break_if_asked(bytes, count);
+	preforkd_reply(conn, bytes, count);
+	return count;
+}
+
+/* It takes the place of the echo service. */
+extern const struct preforkd_service echo_service;
+const struct preforkd_service echo_service = {
+	.abi = PREFORKD_ABI,
+	.name = "echo",
+	.input = crash_input,
+};

@@ -6,12 +6,11 @@
 #include "check.h"
 
 static unsigned char place[CONNECTION_PLACE];
-static const struct in6_addr nobody;
 
 static void
 open_at(struct connection *c, uint64_t now_ms)
 {
-	connection_fill(c, &nobody, 0, now_ms);
+	connection_fill(c, 7, 8, now_ms);
 	connection_open(c);
 }
 
@@ -29,11 +28,12 @@ one_store_opens_and_closes(void)
 	CHECK(!connection_is_open(&c));
 	open_at(&c, 1000);
 	CHECK(connection_is_open(&c) && c.generation == 1);
-	CHECK(c.opened_ms == 1000 && c.progress_ms == 1000);
+	CHECK(c.endpoint == 7 && c.service == 8 && c.progress_ms == 1000);
+	CHECK(c.flags == CONNECTION_UNOPENED);
 	connection_close(&c);
 	CHECK(!connection_is_open(&c));
 	open_at(&c, 2000);
-	CHECK(c.generation == 3 && c.opened_ms == 2000);
+	CHECK(c.generation == 3 && c.progress_ms == 2000);
 }
 
 /* Answers COUNT bytes of which SENT go out, and keeps the rest. */
@@ -41,7 +41,6 @@ static void
 answer(
     struct connection *c, const unsigned char *bytes, size_t count, size_t sent)
 {
-	c->received += count;
 	c->committed += count;
 	c->sent += sent;
 	connection_keep(c, place, bytes + sent, count - sent);
@@ -68,20 +67,46 @@ take(struct connection *c, const unsigned char *expected, size_t step)
 static void
 what_is_kept_comes_back(void)
 {
-	static unsigned char bytes[CONNECTION_PLACE];
+	static unsigned char bytes[CONNECTION_ANSWER];
 	struct connection c = { 0 };
 
 	for (size_t i = 0; i < sizeof bytes; i++)
 		bytes[i] = (unsigned char)(i * 31 + i / 251);
 	open_at(&c, 0);
-	for (size_t count = 1; count <= CONNECTION_PLACE; count += 1237)
+	for (size_t count = 1; count <= CONNECTION_ANSWER; count += 12373)
 		for (size_t sent = 0; sent < count; sent += count / 3 + 1) {
 			answer(&c, bytes, count, sent);
 			CHECK(connection_pending(&c) == count - sent);
 			take(&c, bytes + sent, 5000);
 		}
-	answer(&c, bytes, CONNECTION_PLACE, 0); /* a full place, wrapped */
-	take(&c, bytes, CONNECTION_PLACE);
+	answer(&c, bytes, CONNECTION_ANSWER, 0); /* a full place, wrapped */
+	take(&c, bytes, CONNECTION_ANSWER);
+}
+
+/* Whatever is pending beside it, and however often it wraps. */
+static void
+the_rest_comes_back(void)
+{
+	static unsigned char bytes[CONNECTION_INPUT], back[CONNECTION_INPUT];
+	struct connection c = { 0 };
+
+	for (size_t i = 0; i < sizeof bytes; i++)
+		bytes[i] = (unsigned char)(i * 17 + i / 13);
+	open_at(&c, 0);
+	for (size_t count = 1; count <= CONNECTION_INPUT; count += 3511) {
+		answer(&c, bytes, 1000, 0);
+		c.received += count;
+		connection_keep_rest(&c, place, bytes);
+		CHECK(connection_rest(&c) == count);
+		take(&c, bytes, 1000);
+		memset(back, 0, sizeof back);
+		connection_copy_rest(&c, place, back);
+		CHECK(memcmp(back, bytes, count) == 0);
+		c.consumed += count / 2;
+		connection_copy_rest(&c, place, back);
+		CHECK(memcmp(back, bytes + count / 2, count - count / 2) == 0);
+		c.consumed = c.received;
+	}
 }
 
 static void
@@ -108,6 +133,9 @@ a_place_is_spare_when_used_empty_and_quiet(void)
 	answer(&c, (const unsigned char *)"ab", 2, 1);
 	CHECK(!connection_place_is_spare(&c, 5000, 1000));
 	c.sent = 2;
+	c.received = 1;
+	CHECK(!connection_place_is_spare(&c, 5000, 1000));
+	c.consumed = 1;
 	CHECK(!connection_place_is_spare(&c, 999, 1000));
 	CHECK(connection_place_is_spare(&c, 1000, 1000));
 }
@@ -118,6 +146,7 @@ main(void)
 	an_entry_is_one_cache_line();
 	one_store_opens_and_closes();
 	what_is_kept_comes_back();
+	the_rest_comes_back();
 	the_right_timeout_counts();
 	a_place_is_spare_when_used_empty_and_quiet();
 	return 0;
