@@ -227,7 +227,7 @@ bench-takeover: $(PROGRAM) $(BENCH_PROGRAMS) build/bench/preforkd-unshared
 # PEERS="this floor" CONNECTIONS="50 1000" ROUNDS=5 run a part of it.
 export PEERS CONNECTIONS ROUNDS
 
-bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)
+bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS) $(BUILD)/examples/http.so
 	bench/bench $(PARTS)
 
 bench-quick: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)

@@ -202,7 +202,7 @@ RATE = 10000  # requests a second in the open loop: a fraction of what they can
 
 def disturbed(server, name, plan, **options):
     """The closed loop tells the throughput, the open one the latency."""
-    ms = 3 * plan.ms
+    ms = 2 * plan.ms
     if not DISTURBANCES[name]:
         return loads.run(server, ms=ms, failures=True, **options), 0
     what, rate = DISTURBANCES[name]

@@ -100,7 +100,8 @@ reload(pid_t master, const char *unused)
 	return kill(master, SIGHUP) == 0;
 }
 
-/* Returns how often BLOW fell. */
+/* Returns how often BLOW fell. The first waits, too: a server that has just
+ * begun to listen may not be ready for a signal. */
 static uint64_t
 beat(bool (*blow)(pid_t, const char *), const char *title, char **argv)
 {
@@ -110,9 +111,9 @@ beat(bool (*blow)(pid_t, const char *), const char *title, char **argv)
 	uint64_t end_ns = next_ns + number(argv[2]) * 1000000u;
 
 	while (next_ns < end_ns) {
-		blows += blow(master, title);
 		next_ns += period_ns;
 		clock_sleep_until(next_ns);
+		blows += blow(master, title);
 	}
 	return blows;
 }
