@@ -583,13 +583,10 @@ take_over(struct worker *w, enum verdict verdict)
 static enum role
 take_over_if_meant(struct worker *w, const struct control_message *message)
 {
-	struct slot_memory *memory = w->loop.memory;
-
 	if (message->value == VERDICT_RESET)
 		return OVER;
-	if (message->serial <= memory->taken)
-		return STANDBY; /* a candidate's that is dead */
-	store(memory->taken, message->serial);
+	if (!slot_claim_takeover(w->loop.memory, message->serial))
+		return STANDBY; /* void, as another was told since */
 	return take_over(w, (enum verdict)message->value);
 }
 

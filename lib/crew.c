@@ -13,7 +13,8 @@
 #include "log.h"
 
 enum {
-	KILL_MS = 1000, /* past its time, what was asked to end is killed */
+	KILL_MS = 1000,	 /* past its time, what was asked to end is killed */
+	RESCUE_MS = 100, /* for a standby that we do not know of */
 };
 
 /* ---- what is known ------------------------------------------------------ */
@@ -253,12 +254,12 @@ send_candidate_order(struct pair *pair, const struct config *config)
 	    &message, &bytes);
 }
 
-/* Worker and standby are dead, and a candidate can be had: it is told when it
- * is born. */
+/* As far as we know worker and standby are dead. But a worker may have cloned a
+ * standby and died before it could say so: that one is told first. */
 static bool
 is_orphaned(const struct pair *pair)
 {
-	return pair->heir == 0 && pair->candidate == 0 && pair->seed > 0;
+	return pair->taking_over && !pair->told_candidate && pair->heir == 0;
 }
 
 void
@@ -270,17 +271,31 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 
 	if (!pair->takeover_due || pair_has_dying(pair))
 		return;
-	if (is_orphaned(pair)) {
-		if (!pair->candidate_asked)
-			send_candidate_order(pair, &crew->config);
-		return;
-	}
 	pair->takeover_due = false;
 	pair->takeover++;
 	pair->told_candidate = is_candidates_turn(pair);
 	pair_send_waiting(
 	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
 	    &message, NULL);
+	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
+}
+
+/* There was nobody: a candidate takes over, in vain if there was somebody all
+ * the same who was slow. */
+static void
+rescue(struct crew *crew, struct pair *pair)
+{
+	if (pair->rescue_ms == 0 || crew->now_ms < pair->rescue_ms)
+		return;
+	pair->rescue_ms = 0;
+	if (!is_orphaned(pair) || (pair->seed == 0 && pair->candidate == 0) ||
+	    !slot_claim_takeover(pair->memory, pair->takeover))
+		return;
+	pair->takeover_due = true;
+	if (pair->candidate == 0 && !pair->candidate_asked)
+		send_candidate_order(pair, &crew->config);
+	else if (pair->candidate > 0)
+		crew_send_takeover(crew, pair);
 }
 
 void
@@ -470,6 +485,7 @@ crew_keep_time(struct crew *crew)
 		if (crew->slots[i].pair) {
 			enforce_deadline(crew, crew->slots[i].pair);
 			clone_again(crew, crew->slots[i].pair);
+			rescue(crew, crew->slots[i].pair);
 		}
 	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
 		hang_look(crew);
@@ -497,6 +513,7 @@ crew_due_ms(const struct crew *crew)
 		if (slot->pair) {
 			bring_forward(&due_ms, slot->pair->deadline_ms);
 			bring_forward(&due_ms, slot->pair->clone_ms);
+			bring_forward(&due_ms, slot->pair->rescue_ms);
 		}
 	}
 	return due_ms;

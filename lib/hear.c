@@ -66,6 +66,7 @@ take_taken(
 		pair->heir = 0;
 	pair->worker = message->pid;
 	pair->taking_over = false;
+	pair->rescue_ms = 0;
 	pair->deadline_ms = 0;
 	pair->watch = (struct pair_watch) { 0 };
 	know_heir(crew, pair, message->standby, message->value);

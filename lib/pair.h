@@ -54,6 +54,8 @@ struct pair {
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
 	bool told_candidate;  /* it was the candidate that was told */
+	uint64_t rescue_ms;   /* if nobody has taken over by then, a candidate
+				 is to; 0: no candidate can be had */
 	enum verdict verdict; /* what it is told */
 	uint64_t takeover; /* how often one was: CONTROL_TAKE_OVER's serial */
 	bool candidate_asked; /* for the reload under way */
