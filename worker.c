@@ -74,7 +74,7 @@ tell(struct worker *w, int control, struct control_message *message, int fd)
 {
 	message->pid = getpid();
 	/* Only a master that has gone does not take it: then so do we. */
-	if (control_send(control, message, fd, NULL) < 0)
+	if (control_tell(control, message, fd) < 0)
 		w->ended = true;
 }
 
@@ -239,13 +239,11 @@ offer(struct worker *w, int fd)
 {
 	struct slot_memory *memory = w->loop.memory;
 	struct control_message message = { .type = CONTROL_OFFER,
-		.pid = w->loop.pid,
 		.value = memory->handed + 1 };
 
 	store(memory->offered, fd);
 	message.label = parcel_pack(memory, fd);
-	if (control_send(w->loop.control, &message, fd, NULL) < 0)
-		w->ended = true; /* as in tell */
+	tell(w, w->loop.control, &message, fd);
 }
 
 static void
@@ -298,7 +296,6 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	} else if (intake_add(&w->loop, message->serial,
 		       (uint32_t)message->value, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
-		intake_release(&w->loop, message->serial);
 		return;
 	}
 	w->intake.armed = false; /* to arm it with the others */

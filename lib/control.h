@@ -21,6 +21,7 @@
 #ifndef PREFORKD_CONTROL_H
 #define PREFORKD_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -106,10 +107,18 @@ struct control_bytes {
 int control_pair(int pair[2]);
 
 /* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
- * unless NULL, and never waits. Returns 0, or -1 with errno: EPIPE where the
- * other side has gone, EAGAIN where it has long stopped reading. */
+ * unless NULL, and never waits. Returns 0, or -1 with errno: of the other side
+ * (control_is_over), or EAGAIN where it has not read for a while, or of the
+ * kernel's resources. */
 int control_send(int control, const struct control_message *, int fd,
     const struct control_bytes *bytes);
+
+/* True for the errors that say that the other side has gone. */
+bool control_is_over(int error);
+
+/* The same, but waits until there is room. Returns 0, or -1 with errno where no
+ * waiting helps: as a rule because the other side has gone. */
+int control_tell(int control, const struct control_message *, int fd);
 
 /*
  * Receives a message, and what lies behind it where BYTES is not NULL; FD

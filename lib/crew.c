@@ -13,7 +13,8 @@
 #include "log.h"
 
 enum {
-	KILL_MS = 1000, /* past its time, what was asked to end is killed */
+	KILL_MS = 1000,	    /* past its time, what was asked to end is killed */
+	SEND_AGAIN_MS = 10, /* what a worker's socket had no room for */
 };
 
 /* ---- what is known ------------------------------------------------------ */
@@ -100,6 +101,23 @@ crew_pair_at(const struct crew *crew, int fd)
 	return NULL;
 }
 
+bool
+crew_can_take(const struct crew *crew, const struct pair *pair)
+{
+	return crew->slots[pair->slot].wanted && pair->state == PAIR_SERVING &&
+	    has_room(pair);
+}
+
+struct pair *
+crew_less_loaded(struct pair *a, struct pair *b)
+{
+	return !a ||
+		slot_open_connections(b->memory) <
+		    slot_open_connections(a->memory)
+	    ? b
+	    : a;
+}
+
 struct pair *
 crew_least_loaded(const struct crew *crew, const struct pair *except)
 {
@@ -108,13 +126,8 @@ crew_least_loaded(const struct crew *crew, const struct pair *except)
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
-		if (!pair || pair == except || !crew->slots[i].wanted ||
-		    pair->state != PAIR_SERVING || !has_room(pair))
-			continue;
-		if (!best ||
-		    slot_open_connections(pair->memory) <
-			slot_open_connections(best->memory))
-			best = pair;
+		if (pair && pair != except && crew_can_take(crew, pair))
+			best = crew_less_loaded(best, pair);
 	}
 	return best;
 }
@@ -455,6 +468,7 @@ crew_keep_time(struct crew *crew)
 		if (crew->slots[i].pair) {
 			enforce_deadline(crew, crew->slots[i].pair);
 			clone_again(crew, crew->slots[i].pair);
+			pair_send_rest(crew->slots[i].pair, crew->now_ms);
 		}
 	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
 		hang_look(crew);
@@ -482,6 +496,9 @@ crew_due_ms(const struct crew *crew)
 		if (slot->pair) {
 			bring_forward(&due_ms, slot->pair->deadline_ms);
 			bring_forward(&due_ms, slot->pair->clone_ms);
+			if (slot->pair->outbox.first)
+				bring_forward(
+				    &due_ms, crew->now_ms + SEND_AGAIN_MS);
 		}
 	}
 	return due_ms;

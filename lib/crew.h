@@ -69,6 +69,10 @@ void crew_log_status(const struct crew *);
 /* The pair whose control socket FD is, or NULL. */
 struct pair *crew_pair_at(const struct crew *, int fd);
 
+/* True where a pair serves, and has room for connections of other slots. */
+bool crew_can_take(const struct crew *, const struct pair *);
+/* Whichever serves fewer connections; A can be NULL. */
+struct pair *crew_less_loaded(struct pair *a, struct pair *b);
 /* The pair that serves the fewest connections and has room for more, or NULL.
  */
 struct pair *crew_least_loaded(const struct crew *, const struct pair *except);

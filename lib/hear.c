@@ -8,6 +8,7 @@
 
 #include "handover.h"
 #include "hang.h"
+#include "lending.h"
 #include "log.h"
 
 enum { CLONE_AGAIN_MS = 1000 };
@@ -143,7 +144,7 @@ take_closed(struct crew *crew, struct pair *pair, uint64_t serial)
 	if (!e)
 		return;
 	if (owner != pair->slot)
-		e->lent_to[owner] = 0;
+		lending_end(crew, e, owner);
 	else if (pair->state == PAIR_RETIRING ||
 	    !endpoint_is_configured(e, &crew->config))
 		endpoint_drop(e, owner);

@@ -256,10 +256,33 @@ pair_kill(struct pair *pair)
 void
 pair_send(struct pair *pair, const struct control_message *message, int fd)
 {
-	if (pair->control >= 0 &&
-	    control_send(pair->control, message, fd, NULL) < 0 &&
-	    errno == EAGAIN)
+	if (pair->control < 0)
+		return;
+	if (!pair->outbox.first) {
+		if (control_send(pair->control, message, fd, NULL) == 0 ||
+		    control_is_over(errno))
+			return;
+		pair->deaf_ms = clock_ms();
+	}
+	if (!outbox_put(&pair->outbox, message, fd))
+		kill_one(pair->worker); /* its successor is told all anew */
+}
+
+void
+pair_send_rest(struct pair *pair, uint64_t now_ms)
+{
+	if (!pair->outbox.first)
+		return;
+	if (outbox_send(&pair->outbox, pair->control)) {
+		pair->deaf_ms = now_ms;
+	} else if (pair->outbox.first && pair->worker > 0 &&
+	    now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
+		log_warning("worker %u (pid %d) has not read for %d ms: "
+			    "killing it",
+		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);
+		pair->deaf_ms = now_ms;
 		kill_one(pair->worker);
+	}
 }
 
 void
@@ -337,6 +360,7 @@ pair_free(struct pair *pair)
 	for (int i = 0; i < PAIR_ENDS; i++)
 		if (*pair_ends(pair).fd[i] >= 0)
 			close(*pair_ends(pair).fd[i]);
+	outbox_clear(&pair->outbox);
 	if (pair->memory)
 		slot_unmap(pair->memory, pair->fds);
 	free(pair);

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "control.h"
+#include "outbox.h"
 #include "slot.h"
 #include "verdict.h"
 
@@ -24,7 +25,10 @@ enum pair_state {
 
 extern const char *const pair_state_names[];
 
-enum { PAIR_DYING = 8 }; /* more are not killed within a moment */
+enum {
+	PAIR_DYING = 8,	      /* more are not killed within a moment */
+	PAIR_DEAF_MS = 10000, /* a worker that reads nothing is killed then */
+};
 
 /* What the master remembers of a worker to see whether it hangs. */
 struct pair_watch {
@@ -63,6 +67,9 @@ struct pair {
 	uint64_t started_ms;
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
+	struct outbox outbox; /* to the worker */
+	uint64_t deaf_ms;     /* nothing was taken of it since then */
+	unsigned lent;	      /* how many listeners it serves for others */
 	uint64_t adopting;    /* connections that it was given, by number */
 	uint64_t handed;      /* connections that others have from it */
 	struct pair_watch watch;
@@ -99,9 +106,13 @@ struct pair_ends {
 };
 struct pair_ends pair_ends(struct pair *);
 
-/* Sends a message to the worker. One who is dead does not take it (SIGCHLD
- * tells), and one that has long stopped reading would miss it: it is killed. */
+/* Sends a message to the worker, at once or when its socket has room again. One
+ * who is dead does not take it (SIGCHLD tells). */
 void pair_send(struct pair *, const struct control_message *, int fd);
+
+/* Sends what waits for room. A worker that has read nothing for PAIR_DEAF_MS is
+ * killed, and its successor reads. */
+void pair_send_rest(struct pair *, uint64_t now_ms);
 
 /* Sends a message to whoever reads that end: a standby's or the seed's. */
 void pair_send_waiting(

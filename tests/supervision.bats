@@ -123,6 +123,74 @@ lose_slot() {
 	[ "$(summary connections)" -eq 100 ]
 }
 
+# lose_slots NUMBERS TIMES: all of them at once, so often.
+lose_slots() {
+	expect_error 'worker and standby died together'
+	local time n pids
+	for ((time = 1; time <= $2; time++)); do
+		wait_until has_pairs 4
+		stop_process "$MASTER"
+		pids=()
+		for n in $1; do
+			pids+=("$(worker_pid "$n")" "$(standby_pid "$n")")
+		done
+		kill -KILL "${pids[@]}"
+		kill -CONT "$MASTER"
+		for n in $1; do
+			wait_until log_has_times "$time" "slot $n: .* died together"
+		done
+	done
+}
+
+# start_with_addresses N OPTIONS...: on the addresses $NET.1 to $NET.N, which
+# nobody else has.
+start_with_addresses() {
+	local count=$1 n
+	NET=127.$((RANDOM % 200 + 20)).$((RANDOM % 200 + 20))
+	shift
+	for ((n = 1; n <= count; n++)); do
+		set -- "$@" --listen "$NET.$n:0"
+	done
+	start_server "$@"
+}
+
+# Three slots with 64 listeners each are more than a socket's buffer takes at
+# once, and more than one worker takes at all.
+@test "the queues of many slots that are down do not drown who serves on" {
+	start_with_addresses 64 --workers 4
+	start_stream --connections 40 --bytes 1000 --hold --allow-cut
+	wait_until stream_says answered
+	lose_slots '1 2 3' 4
+	wait_until log_has 'restarting in 400 ms'
+	wait_until has_pairs 4
+	not log_has 'worker 0 .* was killed'
+	not log_has 'cannot watch a listener'
+	local n
+	for n in 1 13 64; do
+		stream_at "$NET.$n"
+	done
+}
+
+# stream_at ADDRESS: connections to whatever port the server has there.
+stream_at() {
+	local HOST=$1 PORT
+	PORT=$(ss -Hltn "src $1" | sed "s|.*$1:\\([0-9]*\\) .*|\\1|;q")
+	stream --connections 50
+}
+
+# What its successor would be told anew it just has not read yet.
+@test "a worker that reads its orders late is not killed" {
+	start_with_addresses 64 --workers 4
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	lose_slots '1 2 3' 4
+	wait_until has_pairs 4
+	kill -CONT "$worker"
+	stream_at "$NET.64"
+	not log_has 'worker 0 .* was killed'
+}
+
 @test "kill -9 of each worker: nobody in its queue is refused or reset" {
 	start_server --workers 3
 	local n pid
