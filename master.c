@@ -21,6 +21,7 @@
 #include "lib/crew.h"
 #include "lib/death.h"
 #include "lib/handover.h"
+#include "lib/hang.h"
 #include "lib/hear.h"
 #include "lib/lending.h"
 #include "lib/log.h"
@@ -251,6 +252,7 @@ commit_reload(struct master *m)
 	crew_want(crew, crew->config.workers);
 	log_limit(crew->config.log_level);
 	m->phase = SWITCHING;
+	hang_wake(crew); /* there may have been no hang-timeout before */
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 

@@ -223,7 +223,7 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	pair->takeover_due = true;
 	pair->told_candidate = false;
 	pair->verdict = verdict;
-	pair->hung = false;
+	pair->hung = pair->killed = false;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	crew_send_takeover(crew, pair);
 }
@@ -437,17 +437,30 @@ crew_end(struct crew *crew, enum control_type how)
 
 /* ---- time --------------------------------------------------------------- */
 
+/* How long a call of the service may take is the hang-timeout's business. */
+static bool
+may_be_in_call(const struct crew *crew, const struct pair *pair)
+{
+	return !crew->ending && !pair->taking_over && !pair->hung &&
+	    pair->state >= PAIR_SERVING &&
+	    pair->memory->begun != pair->memory->done;
+}
+
 static void
 enforce_deadline(struct crew *crew, struct pair *pair)
 {
 	if (pair->deadline_ms == 0 || crew->now_ms < pair->deadline_ms)
 		return;
+	if (may_be_in_call(crew, pair)) {
+		pair->deadline_ms = crew->now_ms + KILL_MS;
+		return;
+	}
 	log_warning("worker %u (pid %d) is still %s: killing it", pair->slot,
 	    (int)pair->worker,
 	    pair->hung ? "hanging" : pair_state_names[pair->state]);
 	pair->deadline_ms = 0;
 	if (!crew->ending && !pair->taking_over && pair->heir > 0)
-		kill(pair->worker, SIGKILL);
+		pair_kill_worker(pair);
 	else
 		crew_give_up(pair);
 }

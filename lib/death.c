@@ -29,6 +29,7 @@ describe_death(const struct pair *pair, int status, pid_t pid)
 	const struct transaction *t = &memory->transaction;
 	struct death death = { .status = status,
 		.hung = pair->hung,
+		.ordered = pair->killed,
 		.valid = slot_is_valid(memory, pair->fds),
 		.progress = progress(memory) };
 

@@ -65,6 +65,9 @@ hang_look(struct crew *crew)
 {
 	bool busy = false;
 
+	crew->look_ms = 0;
+	if (crew->config.hang_timeout_ms == 0)
+		return;
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
@@ -75,7 +78,6 @@ hang_look(struct crew *crew)
 			busy = true;
 		abort_if_hung(crew, pair);
 	}
-	crew->look_ms = 0;
 	if (busy)
 		hang_wake(crew);
 }

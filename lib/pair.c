@@ -254,6 +254,13 @@ pair_kill(struct pair *pair)
 }
 
 void
+pair_kill_worker(struct pair *pair)
+{
+	pair->killed = true;
+	kill_one(pair->worker);
+}
+
+void
 pair_send(struct pair *pair, const struct control_message *message, int fd)
 {
 	if (pair->control < 0)
@@ -265,7 +272,7 @@ pair_send(struct pair *pair, const struct control_message *message, int fd)
 		pair->deaf_ms = clock_ms();
 	}
 	if (!outbox_put(&pair->outbox, message, fd))
-		kill_one(pair->worker); /* its successor is told all anew */
+		pair_kill_worker(pair); /* its successor is told all anew */
 }
 
 void
@@ -281,7 +288,7 @@ pair_send_rest(struct pair *pair, uint64_t now_ms)
 			    "killing it",
 		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);
 		pair->deaf_ms = now_ms;
-		kill_one(pair->worker);
+		pair_kill_worker(pair);
 	}
 }
 

@@ -64,6 +64,7 @@ struct pair {
 	bool candidate_ready;
 	bool switching; /* to the candidate, which is told next */
 	bool hung;	/* the worker is being aborted */
+	bool killed;	/* it is killed, and not for what it does */
 	uint64_t started_ms;
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
@@ -130,6 +131,9 @@ void pair_dismiss(struct pair *, pid_t pid);
 bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
+
+/* Kills the worker where its successor is to go on. */
+void pair_kill_worker(struct pair *);
 
 /* Kills all that is known to live. */
 void pair_kill(struct pair *);

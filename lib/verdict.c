@@ -48,7 +48,9 @@ count_call(struct verdict_history *history, const struct death *death)
 {
 	if (death->hung)
 		history->faults = VERDICT_FAULTS;
-	else if (is_fault(death->status) || ++history->kills >= VERDICT_KILLS)
+	else if (is_fault(death->status))
+		history->faults++;
+	else if (!death->ordered && ++history->kills >= VERDICT_KILLS)
 		history->faults++;
 }
 

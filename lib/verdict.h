@@ -20,6 +20,7 @@ enum verdict {
 struct death {
 	int status;	   /* from waitpid(2) */
 	bool hung;	   /* the master aborted it */
+	bool ordered;	   /* the master killed it, for no fault of the call */
 	bool valid;	   /* its slot memory validates (slot.h) */
 	bool running;	   /* a call of the service is not yet committed */
 	bool ran;	   /* it was this worker that called it */

@@ -143,6 +143,21 @@ the_third_kill_of_a_call_counts_as_a_fault(void)
 }
 
 static void
+the_masters_own_kills_of_a_call_do_not_count(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = in_call(by_signal(SIGKILL));
+
+	death.ordered = true;
+	for (int i = 0; i < 100; i++)
+		CHECK(judge_next(&history, death) == VERDICT_AGAIN);
+	CHECK(history.kills == 0 && history.faults == 0);
+	death.status = by_signal(SIGSEGV); /* it was faster */
+	CHECK(judge_next(&history, death) == VERDICT_AGAIN);
+	CHECK(judge_next(&history, death) == VERDICT_CLOSE);
+}
+
+static void
 a_fault_and_three_kills_close(void)
 {
 	struct verdict_history history = { 0 };
@@ -351,6 +366,7 @@ main(void)
 	an_exit_within_the_call_is_a_fault();
 	two_different_faults_of_a_call_close();
 	the_third_kill_of_a_call_counts_as_a_fault();
+	the_masters_own_kills_of_a_call_do_not_count();
 	a_fault_and_three_kills_close();
 	kills_before_a_fault_are_not_faults();
 	counts_are_of_one_call();
