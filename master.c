@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -34,6 +35,9 @@ enum {
 	 * steered away from end meanwhile. */
 	RETIRE_MS = 1000,
 	EVENTS = 64,
+	/* Open files beside those of slots and ports, and a few that are open
+	 * for a moment. */
+	OWN_FDS = 16,
 };
 
 static const int handled_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
@@ -309,6 +313,21 @@ reconcile_reload(struct master *m)
 
 /* ---- reconcile ---------------------------------------------------------- */
 
+static const char *
+remedy_for(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return ": raise LimitNOFILE= or ulimit -Hn";
+	case ENOMEM:
+		return ": lower max-connections, or raise ulimit -v";
+	case EAGAIN:
+		return ": raise TasksMax= or ulimit -u";
+	default:
+		return "";
+	}
+}
+
 /* Not while another starts that may open listeners: the order in which they
  * begin to listen must be known (lib/steering.h). */
 static void
@@ -317,15 +336,18 @@ start(struct master *m, unsigned number, const struct config *config)
 	struct crew *crew = &m->crew;
 	struct slot *slot = &crew->slots[number];
 	uint64_t delay_ms;
+	int error;
 
 	if (crew->now_ms < slot->restart_ms ||
 	    (!endpoints_has_all(&crew->endpoints, number, config) &&
 		crew_is_starting(crew)) ||
 	    crew_start(crew, number, config, worker_run))
 		return;
-	delay_ms = crew_put_off(crew, slot, 0);
-	log_error("cannot start worker %u: %s; trying again in %" PRIu64 " ms",
-	    number, strerror(errno), delay_ms);
+	error = errno;
+	delay_ms = crew_put_off_start(crew, slot);
+	log_error("cannot start worker %u: %s%s; trying again in %" PRIu64
+		  " ms",
+	    number, strerror(error), remedy_for(error), delay_ms);
 }
 
 static bool
@@ -644,6 +666,26 @@ open_loop(struct master *m)
 	return false;
 }
 
+/* What we hold ourselves: for each slot its control sockets and a duplicate of
+ * each listener. True where that is too much. */
+static bool
+warn_of_own_limit(const struct master *m)
+{
+	const struct config *config = &m->crew.config;
+	const rlim_t needed = OWN_FDS + config->listen_count +
+	    (rlim_t)config->workers * (PAIR_ENDS + config->listen_count);
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit); /* cannot fail */
+	if (limit.rlim_cur >= needed)
+		return false;
+	log_warning("the master needs %ju open files for %u workers, the limit "
+		    "is %ju: raise LimitNOFILE= or ulimit -Hn, or lower "
+		    "workers",
+	    (uintmax_t)needed, config->workers, (uintmax_t)limit.rlim_cur);
+	return true;
+}
+
 static void
 warn_of_limits(struct master *m)
 {
@@ -660,7 +702,7 @@ warn_of_limits(struct master *m)
 				    "[::]:%u",
 			    address_format(bound).text, address_port(bound));
 	}
-	if (fds < wanted)
+	if (fds < wanted && !warn_of_own_limit(m))
 		log_warning("max-connections %u needs %u open files, the limit "
 			    "is %u: accepting pauses there; raise LimitNOFILE= "
 			    "or ulimit -Hn, or lower max-connections",

@@ -356,6 +356,15 @@ crew_put_off(struct crew *crew, struct slot *slot, uint64_t lived_ms)
 	return delay_ms;
 }
 
+uint64_t
+crew_put_off_start(struct crew *crew, struct slot *slot)
+{
+	uint64_t delay_ms = restart_failed_ms(&slot->restart);
+
+	slot->restart_ms = crew->now_ms + delay_ms;
+	return delay_ms;
+}
+
 void
 crew_serve(struct crew *crew, struct pair *pair)
 {

@@ -95,6 +95,9 @@ bool crew_start(struct crew *, unsigned slot, const struct config *config,
  * in ms, for how long the slot gets no others. */
 uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
 
+/* The same for processes that could not be made. */
+uint64_t crew_put_off_start(struct crew *, struct slot *);
+
 /* Lets a slot that is ready serve. */
 void crew_serve(struct crew *, struct pair *);
 

@@ -90,6 +90,26 @@ is_settled() {
 	await_stream 2
 }
 
+# Where the master itself cannot make a slot it tries again, and says what lacks.
+@test "a slot that cannot be made is tried again" {
+	expect_error 'cannot start worker 0'
+	LAUNCHER=(prlimit --as=500000000:unlimited)
+	launch --listen 127.0.0.1:0 --workers 1
+	wait_until log_has_times 3 'cannot start worker 0: .*memory.*max-connections.*trying again in [1-9][0-9]* ms'
+	prlimit --pid "$MASTER" --as=unlimited:unlimited
+	wait_until log_has 'ready: '
+	read_address
+	stream --connections 10
+}
+
+@test "the master says how many descriptors it needs" {
+	expect_error 'cannot start worker 0'
+	LAUNCHER=(prlimit --nofile=8:8)
+	launch --listen 127.0.0.1:0 --workers 1
+	wait_until log_has 'warning .*the master needs [0-9]+ open files'
+	wait_until log_has_times 3 'cannot start worker 0: .*LimitNOFILE.*trying again in [1-9][0-9]* ms'
+}
+
 @test "with no descriptors left the waiting ones are served later" {
 	LAUNCHER=(prlimit --nofile=100:100)
 	start_server --workers 2
