@@ -1,6 +1,7 @@
 #include "pair.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,24 +40,24 @@ pair_fds(const struct config *config, unsigned *wanted)
 static int
 compare(const void *a, const void *b)
 {
-	return *(const int *)a - *(const int *)b;
+	return **(int *const *)a - **(int *const *)b;
 }
 
-/* Closes all but the standard streams and KEPT. close_range(2) has no wrapper
- * in every libc. */
+/* Moves the slot's ends down to the first numbers behind the standard streams
+ * and closes all others. The master may have so many that theirs would lie
+ * beyond the slot's table. close_range(2) has no wrapper in every libc. */
 static void
-close_all_but(int kept[PAIR_ENDS])
+keep_only(int *ends[PAIR_ENDS])
 {
-	unsigned next = STDERR_FILENO + 1;
+	int next = STDERR_FILENO + 1;
 
-	qsort(kept, PAIR_ENDS, sizeof *kept, compare);
-	for (int i = 0; i < PAIR_ENDS; i++) {
-		if ((unsigned)kept[i] > next)
-			syscall(
-			    SYS_close_range, next, (unsigned)kept[i] - 1, 0U);
-		next = (unsigned)kept[i] + 1;
+	qsort(ends, PAIR_ENDS, sizeof *ends, compare);
+	for (int i = 0; i < PAIR_ENDS; i++, next++) {
+		if (*ends[i] != next)
+			dup3(*ends[i], next, O_CLOEXEC); /* within the limit */
+		*ends[i] = next;
 	}
-	syscall(SYS_close_range, next, ~0U, 0U);
+	syscall(SYS_close_range, (unsigned)next, ~0U, 0U);
 }
 
 /* Only the master acts on these, also where a terminal or systemd sends them to
@@ -95,18 +96,17 @@ pair_pin(unsigned n)
 }
 
 static _Noreturn void
-become_worker(
-    const struct pair_start *start, int (*run)(const struct pair_start *))
+become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 {
-	int kept[PAIR_ENDS] = { start->control, start->standby[0],
-		start->standby[1], start->seed };
+	int *ends[PAIR_ENDS] = { &start->control, &start->standby[0],
+		&start->standby[1], &start->seed };
 	struct rlimit limit = { .rlim_cur = start->memory->fds };
 
 	/* The master's death by any means is ours; it may be over already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != start->master)
 		_exit(0);
-	close_all_but(kept);
+	keep_only(ends);
 	reset_signals();
 	limit.rlim_max = start->memory->fds;
 	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */

@@ -25,6 +25,20 @@ load helper
 	stream --connections 500 --bytes 10K
 }
 
+# Slot memory has an entry for each descriptor below the limit.
+@test "of many small workers none has a descriptor beyond its limit" {
+	start_server --workers 64 --max-connections 1
+	local pid limit
+	for pid in $(worker_pids); do
+		limit=$(awk '/^Max open files/ { print $4 }' "/proc/$pid/limits")
+		[ "$(highest_fd "$pid")" -lt "$limit" ]
+	done
+}
+
+highest_fd() {
+	find "/proc/$1/fd" -type l -printf '%f\n' | sort -n | tail -n 1
+}
+
 @test "every worker gets its share of the connections" {
 	start_server --workers 4
 	start_stream --connections 400 --bytes 100 --hold
