@@ -473,7 +473,7 @@ reconcile(struct master *m)
 	if (m->phase == STARTING && all_serve(crew))
 		become_ready(m);
 	lending_reconcile(crew);
-	handover_pass_on(crew);
+	handover_retry(crew);
 	steer(crew);
 }
 

@@ -45,6 +45,8 @@ enum control_type {
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */
 	CONTROL_HAND,	 /* hand your connections over, one after another */
 	CONTROL_HANDED,	 /* another slot has connection number VALUE */
+	CONTROL_KEEP,	 /* none can take number VALUE: serve it on, and offer
+			    no other until CONTROL_HAND comes again */
 	CONTROL_ADOPT,	 /* fd, label: take it, as number VALUE */
 	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
 			    the most, then end */
@@ -71,6 +73,7 @@ enum control_type {
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
 	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
 	CONTROL_ADOPTED,   /* has number VALUE */
+	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
 	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
 
 	/* standby or seed to master, on its own socket */

@@ -13,7 +13,11 @@
 #include "log.h"
 
 enum {
-	KILL_MS = 1000,	    /* past its time, what was asked to end is killed */
+	KILL_MS = 1000, /* past its time, what was asked to end is killed */
+	/* Descriptors of a worker beside connections and listeners: its
+	 * streams, epoll instance and control sockets, and some on their way.
+	 */
+	FDS_FIXED = 16,
 	SEND_AGAIN_MS = 10, /* what a worker's socket had no room for */
 };
 
@@ -81,10 +85,15 @@ crew_log_status(const struct crew *crew)
 	}
 }
 
+/* A table can be smaller than max-connections wants: then it has room beside
+ * what we know to be in it. */
 static bool
-has_room(const struct pair *pair)
+has_room(const struct crew *crew, const struct pair *pair)
 {
-	return slot_open_connections(pair->memory) + SLOT_FDS_BESIDE <
+	uint64_t open = slot_open_connections(pair->memory);
+
+	return open < crew->config.max_connections &&
+	    open + FDS_FIXED + crew->config.listen_count + pair->lent <
 	    pair->fds;
 }
 
@@ -105,7 +114,7 @@ bool
 crew_can_take(const struct crew *crew, const struct pair *pair)
 {
 	return crew->slots[pair->slot].wanted && pair->state == PAIR_SERVING &&
-	    has_room(pair);
+	    has_room(crew, pair);
 }
 
 struct pair *
@@ -152,8 +161,10 @@ order_end(struct crew *crew, struct pair *pair)
 	uint64_t left_ms =
 	    crew->end_ms > crew->now_ms ? crew->end_ms - crew->now_ms : 0;
 
+	pair->hand_ms = 0;
 	pair_order(pair, CONTROL_CLOSE, 0);
 	pair_order(pair, crew->how, left_ms);
+	handover_keep(crew, pair);
 	pair->deadline_ms = crew->end_ms + KILL_MS;
 }
 
@@ -192,6 +203,19 @@ crew_switch(struct crew *crew, struct pair *pair)
 	pair->deadline_ms = crew->now_ms + KILL_MS;
 }
 
+static void
+brief_on_serving(struct crew *crew, struct pair *pair)
+{
+	order_listeners(crew, pair);
+	pair_order(pair, CONTROL_SERVE, 0);
+	if (pair->state != PAIR_RETIRING)
+		return;
+	pair_order(pair, CONTROL_CLOSE, 0);
+	pair_order(pair, CONTROL_HAND, 0);
+	pair->hand_ms = 0;
+	pair->deadline_ms = crew->now_ms + CREW_START_MS;
+}
+
 void
 crew_brief(struct crew *crew, struct pair *pair)
 {
@@ -199,18 +223,11 @@ crew_brief(struct crew *crew, struct pair *pair)
 
 	if (crew->ending) {
 		order_end(crew, pair);
-		return;
-	}
-	if (pair->switching) {
+	} else if (pair->switching) {
 		crew_switch(crew, pair);
 		return;
-	}
-	order_listeners(crew, pair);
-	pair_order(pair, CONTROL_SERVE, 0);
-	if (pair->state == PAIR_RETIRING) {
-		pair_order(pair, CONTROL_CLOSE, 0);
-		pair_order(pair, CONTROL_HAND, 0);
-		pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	} else {
+		brief_on_serving(crew, pair);
 	}
 	if (h->fd >= 0 && h->target == pair)
 		handover_send(h);
@@ -518,6 +535,7 @@ crew_due_ms(const struct crew *crew)
 		if (slot->pair) {
 			bring_forward(&due_ms, slot->pair->deadline_ms);
 			bring_forward(&due_ms, slot->pair->clone_ms);
+			bring_forward(&due_ms, slot->pair->hand_ms);
 			if (slot->pair->outbox.first)
 				bring_forward(
 				    &due_ms, crew->now_ms + SEND_AGAIN_MS);

@@ -200,6 +200,9 @@ take_message(struct crew *crew, struct pair *pair,
 	case CONTROL_ADOPTED:
 		handover_adopted(crew, pair, message->value);
 		break;
+	case CONTROL_REFUSED:
+		handover_refused(crew, pair, message->value);
+		break;
 	case CONTROL_WAKE:
 		hang_wake(crew);
 		break;

@@ -68,6 +68,7 @@ struct pair {
 	uint64_t started_ms;
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
+	uint64_t hand_ms;     /* to hand connections over again then; 0: not */
 	struct outbox outbox; /* to the worker */
 	uint64_t deaf_ms;     /* nothing was taken of it since then */
 	unsigned lent;	      /* how many listeners it serves for others */

@@ -119,6 +119,59 @@ is_settled() {
 	[ "$(summary connections)" -eq 3000 ]
 }
 
+@test "with few descriptors connections move to other slots, too" {
+	LAUNCHER=(prlimit --nofile=100:100)
+	start_server --workers 2
+	start_stream --connections 20 --bytes 100G --interval 5 --message 1-100
+	wait_until stream_says answered
+	kill -TTOU "$MASTER"
+	wait_until has_workers 1
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+# are_full N: both slots serve so many connections.
+are_full() {
+	ask_status 2
+	local n
+	for n in 0 1; do
+		[[ $(grep " slot $n: " "$LOG" | tail -n 1) == *" $1 connections, "* ]] ||
+			return
+	done
+}
+
+is_retiring() {
+	ask_status 2
+	log_has "slot $1: .* retiring"
+}
+
+# The first that is on offer has nowhere to go.
+@test "connections that no other slot can take are served where they are" {
+	start_server --workers 2 --max-connections 2 --drain-timeout 1h
+	start_stream --connections 40 --bytes 100 --hold --allow-cut
+	wait_until are_full 2
+	kill -TTOU "$MASTER"
+	wait_until is_retiring 1
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	await_stream
+	[ "$(summary wrong)" -eq 0 ]
+	not log_has 'killing it|was killed'
+}
+
+@test "connections go to a slot as soon as that has room for them" {
+	start_server --workers 2 --max-connections 2
+	start_stream --connections 40 --bytes 100 --hold --allow-cut
+	wait_until are_full 2
+	kill -TTOU "$MASTER"
+	wait_until is_retiring 1
+	holds_for 1 has_workers 2
+	end_stream
+	wait_until has_workers 1
+	stream --connections 10
+	not log_has 'killing it|was killed'
+}
+
 @test "--backlog is the listener's queue" {
 	start_server --workers 1 --backlog 77
 	[ "$(ss -Hltn "sport = :$PORT" | awk '{ print $3 }')" -eq 77 ]
