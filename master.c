@@ -1,8 +1,9 @@
 /*
  * The master: it hears of all that happens through one epoll instance (a
  * signalfd, the control sockets of each slot, the next deadline), and after
- * each wake-up `reconcile` brings what each slot is to what it should be. That
- * is the only place that forks. What slots are made of is lib/crew.c's.
+ * each wake-up `reconcile` brings what each slot is to what it should be. Only
+ * there, and at the end for what still waits, are slots begun. What they are
+ * made of is lib/crew.c's.
  */
 #include "master.h"
 
@@ -75,6 +76,20 @@ notify_status(const struct master *m, const char *state)
 
 /* ---- the end ------------------------------------------------------------ */
 
+/* A slot that is down has a queue all the same, which is to be answered. */
+static void
+start_for_queues(struct master *m)
+{
+	struct crew *crew = &m->crew;
+
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (!crew->slots[i].pair && crew->slots[i].proven &&
+		    !crew_start(crew, i, &crew->config, worker_run))
+			log_warning("cannot start worker %u for what waits in "
+				    "its queue: %s",
+			    i, strerror(errno));
+}
+
 static void
 end(struct master *m, enum control_type how, int exit_status)
 {
@@ -82,6 +97,7 @@ end(struct master *m, enum control_type how, int exit_status)
 	m->exit_status = exit_status;
 	notify_send("STOPPING=1\nSTATUS=%s",
 	    how == CONTROL_STOP ? "stopping" : "draining");
+	start_for_queues(m);
 	crew_end(&m->crew, how);
 }
 
@@ -363,12 +379,17 @@ is_retiring(const struct crew *crew)
 /* A slot that is to go keeps its worker until nobody is steered to it for a
  * moment; then others get its connections, one slot's at a time. */
 static void
-reconcile_unwanted(struct master *m, struct slot *slot)
+reconcile_unwanted(struct master *m, unsigned number)
 {
 	struct crew *crew = &m->crew;
+	struct slot *slot = &crew->slots[number];
 
 	if (!slot->pair)
 		slot->retire_ms = 0;
+	if (!slot->pair && slot->proven)
+		start(m, number, &crew->config); /* somebody may be waiting */
+	else if (!slot->pair)
+		return;
 	else if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
 		return;
 	else if (slot->retire_ms == 0)
@@ -384,7 +405,7 @@ reconcile_slot(struct master *m, unsigned number)
 	bool is_next = m->phase == RELOADING && number < m->next.workers;
 
 	if (!slot->wanted && !is_next) {
-		reconcile_unwanted(m, slot);
+		reconcile_unwanted(m, number);
 		return;
 	}
 	if (!slot->pair || slot->pair->state == PAIR_SERVING)

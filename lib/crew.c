@@ -452,6 +452,8 @@ crew_end(struct crew *crew, enum control_type how)
 			continue;
 		if (!pair->switching)
 			crew_dismiss_candidate(pair);
+		if (pair->state == PAIR_STARTING && crew->slots[i].proven)
+			continue; /* somebody waits in its queue: crew_brief */
 		if (pair->state < PAIR_SERVING) {
 			pair->state = PAIR_ENDING;
 			crew_give_up(pair);

@@ -92,6 +92,9 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 		    *cause ? ": " : "", cause);
 	} else if (is_permanent(status)) {
 		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
+	} else if (crew->ending) {
+		log_warning("worker %u (pid %d) %s%s%s", pair->slot, (int)pid,
+		    pair_death(status).text, *cause ? ": " : "", cause);
 	} else {
 		delay_ms =
 		    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);

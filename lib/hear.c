@@ -37,12 +37,12 @@ static void
 take_ready(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	if (pair->state != PAIR_STARTING || crew->ending)
+	if (pair->state != PAIR_STARTING)
 		return;
 	pair->deadline_ms = 0;
 	pair->state = PAIR_READY;
 	know_heir(crew, pair, message->standby, message->value);
-	if (crew->slots[pair->slot].wanted)
+	if (crew->slots[pair->slot].wanted || crew->slots[pair->slot].proven)
 		crew_serve(crew, pair);
 }
 

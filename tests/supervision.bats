@@ -102,6 +102,49 @@ lose_slot() {
 	[ "$(summary connections)" -eq 100 ]
 }
 
+@test "TERM while the only slot waits for its restart: its queue is answered" {
+	start_server --workers 1
+	local n
+	for n in 1 2 3 4 5; do
+		lose_slot 0
+	done
+	kill_slot 0
+	wait_until log_has 'restarting in 1600 ms'
+	start_stream --connections 100 --bytes 1000 --half-close
+	wait_until stream_says connected
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	await_stream
+	[ "$(summary connections)" -eq 100 ]
+}
+
+@test "TTOU while a slot waits for its restart: its queue is served, then closed" {
+	start_server --workers 2
+	local n
+	for n in 1 2 3 4 5; do
+		lose_slot 1
+	done
+	# Neither is there to serve them before the slot is down and unwanted.
+	stop_process "$(worker_pid 0)"
+	stop_process "$(worker_pid 1)"
+	start_stream --connections 100 --bytes 1000 --half-close
+	wait_until stream_says connected
+	kill_slot 1
+	wait_until log_has 'slot 1: .* restarting in 1600 ms'
+	kill -TTOU "$MASTER"
+	wait_until log_has 'removing worker 1'
+	kill -CONT "$(worker_pid 0)"
+	await_stream
+	[ "$(summary connections)" -eq 100 ]
+	wait_until has_pairs 1
+	wait_until has_listeners 1
+	stream --connections 10
+}
+
+has_listeners() {
+	(($(sockets listening) == $1))
+}
+
 # What waited in its queue as well as what is new.
 @test "while a slot waits for its restart, others serve in its place" {
 	start_server --workers 2
