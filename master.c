@@ -41,8 +41,10 @@ enum {
 	OWN_FDS = 16,
 };
 
+/* The last would end us, and nobody means that by them. */
 static const int handled_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
-	SIGUSR1, SIGTTIN, SIGTTOU, SIGCHLD };
+	SIGUSR1, SIGTTIN, SIGTTOU, SIGCHLD, SIGUSR2, SIGALRM, SIGVTALRM,
+	SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU };
 
 enum phase {
 	STARTING, /* not yet ready */
@@ -101,16 +103,26 @@ end(struct master *m, enum control_type how, int exit_status)
 	crew_end(&m->crew, how);
 }
 
+/* What an ending server cannot do any more. */
+static void
+ignore(const struct master *m, const char *name)
+{
+	log_info("%s: ignored: the server is %s", name,
+	    m->crew.how == CONTROL_STOP ? "stopping" : "draining");
+}
+
 static void
 end_by_signal(struct master *m, enum control_type how, const char *name)
 {
+	if (m->phase == ENDING && how == CONTROL_DRAIN) {
+		ignore(m, name);
+		return;
+	}
 	if (m->phase == ENDING && m->crew.how == CONTROL_STOP) {
 		log_warning("%s again: ending at once", name);
 		crew_kill(&m->crew);
 		return;
 	}
-	if (m->phase == ENDING && how == CONTROL_DRAIN)
-		return;
 	log_info("%s: %s; at most %" PRIu64 " ms",
 	    how == CONTROL_STOP ? "stopping" : "draining", name,
 	    m->crew.config.drain_timeout_ms);
@@ -153,8 +165,7 @@ fail_reload(struct master *m, const char *cause)
 			continue;
 		crew_dismiss_candidate(pair);
 		if (pair->state < PAIR_SERVING && !crew->slots[i].wanted) {
-			pair->state = PAIR_ENDING;
-			crew_give_up(pair);
+			crew_end_pair(pair);
 		}
 	}
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);
@@ -315,8 +326,6 @@ complete_reload(struct master *m)
 static void
 reconcile_reload(struct master *m)
 {
-	if (m->phase == SERVING && m->reload_wanted)
-		begin_reload(m);
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
 	if (m->phase == RELOADING && m->crew.now_ms >= m->reload_due_ms)
@@ -325,6 +334,8 @@ reconcile_reload(struct master *m)
 		commit_reload(m);
 	if (m->phase == SWITCHING && !is_switching(m))
 		complete_reload(m);
+	if (m->phase == SERVING && m->reload_wanted)
+		begin_reload(m); /* last: it may have waited for the others */
 }
 
 /* ---- reconcile ---------------------------------------------------------- */
@@ -484,6 +495,8 @@ reconcile(struct master *m)
 		give_up(m);
 	if (m->phase == ENDING)
 		return;
+	if (m->phase == STARTING && all_serve(crew))
+		become_ready(m);
 	reconcile_reload(m);
 	if (m->phase == SERVING)
 		endpoints_remove_unused(&crew->endpoints, &crew->config);
@@ -491,8 +504,6 @@ reconcile(struct master *m)
 	     (m->phase == RELOADING && i < m->next.workers);
 	     i++)
 		reconcile_slot(m, i);
-	if (m->phase == STARTING && all_serve(crew))
-		become_ready(m);
 	lending_reconcile(crew);
 	handover_retry(crew);
 	steer(crew);
@@ -527,12 +538,28 @@ remove_worker(struct master *m)
 	crew_want(&m->crew, count - 1);
 }
 
+/* What only a server that goes on can do. */
+static void
+change(struct master *m, uint32_t number)
+{
+	if (m->phase == ENDING)
+		ignore(m, pair_signal((int)number).text + strlen("SIG"));
+	else if (number == SIGHUP)
+		m->reload_wanted = true;
+	else if (number == SIGTTIN)
+		add_worker(m);
+	else
+		remove_worker(m);
+}
+
 static void
 act_on_signal(struct master *m, uint32_t number)
 {
 	switch (number) {
 	case SIGHUP:
-		m->reload_wanted = true;
+	case SIGTTIN:
+	case SIGTTOU:
+		change(m, number);
 		break;
 	case SIGINT:
 		end_by_signal(m, CONTROL_STOP, "INT");
@@ -546,15 +573,12 @@ act_on_signal(struct master *m, uint32_t number)
 	case SIGUSR1:
 		crew_log_status(&m->crew);
 		break;
-	case SIGTTIN:
-		add_worker(m);
-		break;
-	case SIGTTOU:
-		remove_worker(m);
-		break;
 	case SIGCHLD:
 		death_reap(&m->crew);
 		break;
+	default:
+		log_info("ignoring %s: it means nothing here",
+		    pair_signal((int)number).text);
 	}
 }
 
@@ -665,9 +689,12 @@ block_signals(void)
 	for (size_t i = 0;
 	     i < sizeof handled_signals / sizeof handled_signals[0]; i++)
 		sigaddset(&handled, handled_signals[i]);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		sigaddset(&handled, number);
 	/* A parent may have left SIGCHLD ignored, which would reap unseen. */
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the log's file may have a limit */
 	sigprocmask(SIG_SETMASK, &handled, NULL);
 	return signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
 }

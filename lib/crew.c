@@ -311,6 +311,13 @@ crew_give_up(struct pair *pair)
 	pair_send_waiting(pair->nursery, &message, NULL);
 }
 
+void
+crew_end_pair(struct pair *pair)
+{
+	pair->state = PAIR_ENDING;
+	crew_give_up(pair);
+}
+
 /* ---- births ------------------------------------------------------------- */
 
 void
@@ -433,7 +440,7 @@ crew_kill(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair)
-			crew_give_up(crew->slots[i].pair);
+			crew_end_pair(crew->slots[i].pair);
 }
 
 /* The queues are the workers' now: when one has emptied and closed its
@@ -454,12 +461,10 @@ crew_end(struct crew *crew, enum control_type how)
 			crew_dismiss_candidate(pair);
 		if (pair->state == PAIR_STARTING && crew->slots[i].proven)
 			continue; /* somebody waits in its queue: crew_brief */
-		if (pair->state < PAIR_SERVING) {
-			pair->state = PAIR_ENDING;
-			crew_give_up(pair);
-		} else {
+		if (pair->state < PAIR_SERVING)
+			crew_end_pair(pair);
+		else
 			order_end(crew, pair);
-		}
 	}
 }
 
@@ -489,6 +494,8 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 	pair->deadline_ms = 0;
 	if (!crew->ending && !pair->taking_over && pair->heir > 0)
 		pair_kill_worker(pair);
+	else if (crew->ending)
+		crew_end_pair(pair);
 	else
 		crew_give_up(pair);
 }

@@ -107,8 +107,10 @@ void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
 /* Does so where it had to wait for somebody to die, if nobody is any more. */
 void crew_send_takeover(struct crew *, struct pair *);
 
-/* Kills a pair, with whoever of it we do not know yet. */
+/* Kills a pair, with whoever of it we do not know yet: a slot is lost; or has
+ * come to its end. */
 void crew_give_up(struct pair *);
+void crew_end_pair(struct pair *);
 
 /* Says all that a new worker may not know, because its predecessor died with
  * the order in hand, or because it changed since the image was taken. */

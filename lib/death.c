@@ -84,8 +84,7 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	const char *cause = *pair->failure ? pair->failure : "";
 	uint64_t delay_ms;
 
-	pair->state = PAIR_ENDING;
-	crew_give_up(pair); /* it may just have cloned a standby */
+	crew_end_pair(pair); /* it may just have cloned a standby */
 	if (!slot->wanted) {
 		snprintf(crew->failure, sizeof crew->failure,
 		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
@@ -116,8 +115,7 @@ worker_died(struct crew *crew, struct pair *pair, int status)
 	} else if (ended_as_ordered(crew, pair, status)) {
 		log_info(
 		    "worker %u (pid %d) has drained", pair->slot, (int)pid);
-		pair->state = PAIR_ENDING;
-		crew_give_up(pair);
+		crew_end_pair(pair);
 	} else if (pair->switching && WIFEXITED(status) &&
 	    WEXITSTATUS(status) == 0) {
 		crew_order_takeover(crew, pair, VERDICT_GO_ON);

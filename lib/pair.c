@@ -334,30 +334,41 @@ static const char *const signal_names[] = {
 	[SIGPROF] = "SIGPROF",
 	[SIGIO] = "SIGIO",
 	[SIGSYS] = "SIGSYS",
+	[SIGPWR] = "SIGPWR",
+	[SIGSTKFLT] = "SIGSTKFLT",
+	[SIGTTIN] = "SIGTTIN",
+	[SIGTTOU] = "SIGTTOU",
+	[SIGSTOP] = "SIGSTOP",
+	[SIGTSTP] = "SIGTSTP",
 };
+
+struct pair_signal
+pair_signal(int number)
+{
+	const int known = sizeof signal_names / sizeof signal_names[0];
+	struct pair_signal name;
+
+	if (number >= 0 && number < known && signal_names[number])
+		snprintf(
+		    name.text, sizeof name.text, "%s", signal_names[number]);
+	else
+		snprintf(name.text, sizeof name.text, "signal %d", number);
+	return name;
+}
 
 struct pair_death
 pair_death(int status)
 {
-	size_t known = sizeof signal_names / sizeof signal_names[0];
 	struct pair_death death;
-	const char *core = "";
-	int number;
 
 	if (!WIFSIGNALED(status)) {
 		snprintf(death.text, sizeof death.text, "exited with status %d",
 		    WEXITSTATUS(status));
 		return death;
 	}
-	number = WTERMSIG(status);
-	if (WCOREDUMP(status))
-		core = " (core dumped)";
-	if ((size_t)number < known && signal_names[number])
-		snprintf(death.text, sizeof death.text, "was killed by %s%s",
-		    signal_names[number], core);
-	else
-		snprintf(death.text, sizeof death.text,
-		    "was killed by signal %d%s", number, core);
+	snprintf(death.text, sizeof death.text, "was killed by %s%s",
+	    pair_signal(WTERMSIG(status)).text,
+	    WCOREDUMP(status) ? " (core dumped)" : "");
 	return death;
 }
 

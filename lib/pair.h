@@ -139,6 +139,12 @@ void pair_kill_worker(struct pair *);
 /* Kills all that is known to live. */
 void pair_kill(struct pair *);
 
+/* "SIGSEGV", or "signal 35". */
+struct pair_signal {
+	char text[16];
+};
+struct pair_signal pair_signal(int number);
+
 /* "was killed by SIGSEGV (core dumped)", "exited with status 3"; for a status
  * from waitpid(2). */
 struct pair_death {

@@ -377,6 +377,19 @@ has_served_more() {
 	not log_has 'was killed|exited with|stopping|reloading'
 }
 
+@test "signals that mean nothing to the master do nothing" {
+	start_server --workers 1
+	local signal
+	for signal in USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU RTMIN RTMIN+1 \
+		RTMAX; do
+		kill "-$signal" "$MASTER"
+	done
+	wait_until log_has 'ignoring SIGUSR2'
+	wait_until log_has 'ignoring signal 34'
+	has_pairs 1
+	stream --connections 10
+}
+
 @test "as PID 1 of a container it reaps orphans that are not its own" {
 	unshare --pid --fork true 2>/dev/null ||
 		skip_or_fail "no right to make a pid namespace"
