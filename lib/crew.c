@@ -240,6 +240,7 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	pair->takeover_due = true;
 	pair->told_candidate = false;
 	pair->verdict = verdict;
+	pair->worker_ms = crew->now_ms;
 	pair->hung = pair->killed = false;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	crew_send_takeover(crew, pair);

@@ -17,13 +17,14 @@ progress(const struct slot_memory *memory)
 {
 	const struct slot_counters *counters = &memory->counters;
 
-	return memory->done + counters->accepted + counters->closed +
-	    counters->received + counters->sent;
+	return counters->accepted + counters->closed + counters->received +
+	    counters->sent;
 }
 
 /* Reads what the dead worker was at. It wrote that, so it is checked. */
 static struct death
-describe_death(const struct pair *pair, int status, pid_t pid)
+describe_death(
+    const struct crew *crew, const struct pair *pair, int status, pid_t pid)
 {
 	const struct slot_memory *memory = pair->memory;
 	const struct transaction *t = &memory->transaction;
@@ -31,7 +32,9 @@ describe_death(const struct pair *pair, int status, pid_t pid)
 		.hung = pair->hung,
 		.ordered = pair->killed,
 		.valid = slot_is_valid(memory, pair->fds),
-		.progress = progress(memory) };
+		.progress = progress(memory),
+		.waits = memory->done,
+		.lived_ms = crew->now_ms - pair->worker_ms };
 
 	if (!death.valid || t->phase != PHASE_RUN)
 		return death;
@@ -44,7 +47,7 @@ describe_death(const struct pair *pair, int status, pid_t pid)
 static void
 bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 {
-	const struct death death = describe_death(pair, status, pid);
+	const struct death death = describe_death(crew, pair, status, pid);
 	enum verdict verdict = verdict_judge(&pair->history, &death);
 
 	if (verdict == VERDICT_RESET) {

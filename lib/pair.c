@@ -192,7 +192,7 @@ pair_fork(unsigned slot, const struct config *config,
 		return fail(pair, theirs);
 	slot_inherit(pair->memory, false); /* did so in slot_map */
 	close_ends(theirs);
-	pair->started_ms = clock_ms();
+	pair->started_ms = pair->worker_ms = clock_ms();
 	return pair;
 }
 

@@ -66,6 +66,7 @@ struct pair {
 	bool hung;	/* the worker is being aborted */
 	bool killed;	/* it is killed, and not for what it does */
 	uint64_t started_ms;
+	uint64_t worker_ms;   /* the worker works, or is told to, since then */
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
 	uint64_t hand_ms;     /* to hand connections over again then; 0: not */

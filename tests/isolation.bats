@@ -306,6 +306,19 @@ kill_call() {
 	CLIENT=0 end_honest 100
 }
 
+# No successor can do better: each ends as soon as it has begun.
+@test "a slot whose workers all end at once is given up, and begins anew" {
+	expect_error 'epoll_wait: '
+	expect_error 'makes no progress: resetting it'
+	expect_error 'connections are lost'
+	start_crashing --workers 1
+	provoke 1 epoll
+	wait_until log_has 'connections are lost; restarting'
+	wait_until has_slots 1
+	stream --connections 20
+	[ "$(log_count 'its standby takes over')" -lt 20 ]
+}
+
 # lost: the connections that the log says were lost, all in all.
 lost() {
 	sed -n 's/.* \([0-9]*\) connections are lost.*/\1/p' "$LOG" |

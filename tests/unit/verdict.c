@@ -329,6 +329,49 @@ kills_with_progress_never_reset(void)
 		    VERDICT_GO_ON);
 }
 
+static void
+kills_between_waits_never_reset(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = elsewhere(by_signal(SIGKILL));
+
+	for (int i = 0; i < 1000; i++) {
+		death.waits++;
+		CHECK(judge(&history, death) == VERDICT_GO_ON);
+	}
+}
+
+/* Whatever a worker dies of by itself, that it came to wait before is not
+ * enough. */
+static void
+ends_between_waits_reset(void)
+{
+	const int ends[] = { by_exit(0), by_exit(1), by_signal(SIGSEGV),
+		by_signal(SIGTRAP) };
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		struct verdict_history history = { 0 };
+		struct death death = elsewhere(ends[i]);
+
+		for (unsigned n = 1; n < VERDICT_STALLED; n++) {
+			death.waits++;
+			CHECK(judge(&history, death) == VERDICT_GO_ON);
+		}
+		CHECK(judge(&history, death) == VERDICT_RESET);
+	}
+}
+
+static void
+ends_of_workers_that_lived_never_reset(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = elsewhere(by_exit(1));
+
+	death.lived_ms = VERDICT_LIVED_MS;
+	for (int i = 0; i < 1000; i++)
+		CHECK(judge(&history, death) == VERDICT_GO_ON);
+}
+
 /* Also where the call would only be repeated. */
 static void
 deaths_before_the_call_stall_too(void)
@@ -380,6 +423,9 @@ main(void)
 	a_fresh_slot_has_as_many_deaths();
 	progress_forgives();
 	kills_with_progress_never_reset();
+	kills_between_waits_never_reset();
+	ends_between_waits_reset();
+	ends_of_workers_that_lived_never_reset();
 	deaths_before_the_call_stall_too();
 	memory_that_is_not_valid_resets();
 	return 0;
