@@ -452,6 +452,7 @@ static bool
 is_served(const struct crew *crew, const struct slot *slot)
 {
 	return slot->wanted && slot->proven &&
+	    !(slot->pair && slot->pair->stuck) &&
 	    (slot->pair || slot->restart_ms <= crew->now_ms);
 }
 

@@ -241,7 +241,8 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	pair->told_candidate = false;
 	pair->verdict = verdict;
 	pair->worker_ms = crew->now_ms;
-	pair->hung = pair->killed = false;
+	pair->hung = pair->killed = pair->stuck = false;
+	pair->stopped_ms = 0;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	crew_send_takeover(crew, pair);
 }
@@ -264,6 +265,7 @@ send_candidate_order(struct pair *pair, const struct config *config)
 		.size = sizeof *config };
 
 	pair->candidate_asked = true;
+	pair_continue(message.pid);
 	pair_send_waiting(
 	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
 	    &message, &bytes);
@@ -294,6 +296,7 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 	pair->takeover_due = false;
 	pair->takeover++;
 	pair->told_candidate = is_candidates_turn(pair);
+	pair_continue(pair->told_candidate ? pair->candidate : pair->heir);
 	pair_send_waiting(
 	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
 	    &message, NULL);
@@ -481,6 +484,21 @@ may_be_in_call(const struct crew *crew, const struct pair *pair)
 }
 
 static void
+log_overdue(const struct pair *pair)
+{
+	if (pair->taking_over)
+		log_warning("standby %u (pid %d) has not taken over in %d ms: "
+			    "giving the slot up",
+		    pair->slot,
+		    (int)(pair->told_candidate ? pair->candidate : pair->heir),
+		    CREW_START_MS);
+	else
+		log_warning("worker %u (pid %d) is still %s: killing it",
+		    pair->slot, (int)pair->worker,
+		    pair->hung ? "hanging" : pair_state_names[pair->state]);
+}
+
+static void
 enforce_deadline(struct crew *crew, struct pair *pair)
 {
 	if (pair->deadline_ms == 0 || crew->now_ms < pair->deadline_ms)
@@ -489,9 +507,7 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 		pair->deadline_ms = crew->now_ms + KILL_MS;
 		return;
 	}
-	log_warning("worker %u (pid %d) is still %s: killing it", pair->slot,
-	    (int)pair->worker,
-	    pair->hung ? "hanging" : pair_state_names[pair->state]);
+	log_overdue(pair);
 	pair->deadline_ms = 0;
 	if (!crew->ending && !pair->taking_over && pair->heir > 0)
 		pair_kill_worker(pair);

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "handover.h"
+#include "hang.h"
 #include "hear.h"
 #include "lending.h"
 #include "log.h"
@@ -298,14 +299,35 @@ reap(struct crew *crew, pid_t pid)
 	bury_all_gone(crew);
 }
 
+/* Was stopped, or continued. */
+static void
+take_stop(struct crew *crew, pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+	struct pair *pair = find_by_pid(crew, pid);
+
+	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG) <
+		0 ||
+	    info.si_pid == 0 || !pair || pair->worker != pid)
+		return;
+	hang_stop(
+	    crew, pair, info.si_code == CLD_CONTINUED ? 0 : info.si_status);
+}
+
 void
 death_reap(struct crew *crew)
 {
+	const int any = WEXITED | WSTOPPED | WCONTINUED;
 	siginfo_t info = { .si_pid = 0 };
 
-	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	while (waitid(P_ALL, 0, &info, any | WNOHANG | WNOWAIT) == 0 &&
 	    info.si_pid != 0) {
-		reap(crew, info.si_pid);
+		if (info.si_code == CLD_STOPPED ||
+		    info.si_code == CLD_CONTINUED ||
+		    info.si_code == CLD_TRAPPED)
+			take_stop(crew, info.si_pid);
+		else
+			reap(crew, info.si_pid);
 		info.si_pid = 0;
 	}
 }

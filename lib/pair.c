@@ -254,6 +254,13 @@ pair_kill(struct pair *pair)
 }
 
 void
+pair_continue(pid_t pid)
+{
+	if (pid > 0)
+		kill(pid, SIGCONT); /* ours, as above */
+}
+
+void
 pair_kill_worker(struct pair *pair)
 {
 	pair->killed = true;

@@ -76,6 +76,8 @@ struct pair {
 	uint64_t adopting;    /* connections that it was given, by number */
 	uint64_t handed;      /* connections that others have from it */
 	struct pair_watch watch;
+	uint64_t stopped_ms; /* by a signal, since then; 0: it is not */
+	bool stuck;	     /* it does not move: steered away from */
 	struct verdict_history history;
 	char failure[sizeof(((struct control_message *)0)->text)];
 };
@@ -133,6 +135,9 @@ void pair_dismiss(struct pair *, pid_t pid);
 bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
+
+/* Has a process go on that somebody may have stopped: it is needed. */
+void pair_continue(pid_t pid);
 
 /* Kills the worker where its successor is to go on. */
 void pair_kill_worker(struct pair *);

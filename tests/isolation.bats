@@ -105,6 +105,16 @@ end_honest() {
 	end_honest 4999
 }
 
+@test "new connections do not go where a call hangs" {
+	expect_error 'the service failed on its input'
+	expect_error 'hangs: aborting it'
+	start_crashing --workers 2 --hang-timeout 20s
+	start_provoking 1 loop
+	wait_until log_has 'does not move: steering away from it'
+	stream --connections 50 --seconds 10
+	not log_has 'hangs'
+}
+
 @test "a call that hangs and does not heed SIGABRT" {
 	expect_error 'the service failed on its input'
 	expect_error 'worker 0 \(pid [0-9]+\) hangs: aborting it'

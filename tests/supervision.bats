@@ -53,6 +53,53 @@ lose_slot() {
 	stream --connections 50
 }
 
+# Whoever stopped it: the slot needs it now.
+@test "a standby that was stopped takes over all the same" {
+	start_server --workers 1
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered
+	local standby
+	standby=$(standby_pid 0)
+	stop_process "$standby"
+	kill -KILL "$(worker_pid 0)"
+	stream --connections 10 --seconds 5
+	[ "$(worker_pid 0)" = "$standby" ]
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "a stopped worker gets no new connections, and then has a successor" {
+	start_server --workers 2 --hang-timeout 4s
+	start_stream --connections 40 --bytes 100 --hold
+	wait_until stream_says answered
+	local pid
+	pid=$(worker_pid 1)
+	stop_process "$pid"
+	start_stream --connections 40 --bytes 100 --hold
+	wait_until log_has "worker 1 \(pid $pid\) was stopped by SIGSTOP"
+	wait_until log_has "worker 1 \(pid $pid\) does not move: steering away from it"
+	stream --connections 40 --bytes 1000 --seconds 2
+	wait_until log_has "worker 1 \(pid $pid\) has been stopped for [0-9]+ ms: killing it"
+	wait_until was_replaced 1 "$pid"
+	wait_until stream_says answered 1
+	end_stream 1
+	end_stream 0
+	[ "$(summary connections)" -eq 40 ]
+}
+
+@test "a worker that is stopped for a moment goes on" {
+	start_server --workers 1 --hang-timeout 4s
+	local pid
+	pid=$(worker_pid 0)
+	stop_process "$pid"
+	wait_until log_has 'steering away from it'
+	kill -CONT "$pid"
+	wait_until log_has "worker 0 \(pid $pid\) goes on"
+	holds_for 5 is_alive "$pid"
+	stream --connections 10
+	not log_has 'killing it'
+}
+
 @test "deaths of workers mean no back-off" {
 	start_server --workers 3
 	local n
