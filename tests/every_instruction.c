@@ -816,11 +816,22 @@ on_alarm(int number)
 }
 
 static bool
-wait_for_stop(struct test *t, pid_t pid)
+is_continue(int status)
+{
+	return WIFSTOPPED(status) && WSTOPSIG(status) == SIGCONT;
+}
+
+/* The master's SIGCONT, which whoever is to take over gets, goes no further. */
+static bool
+wait_for_stop(struct test *t, pid_t pid, enum __ptrace_request request)
 {
 	int status;
+	pid_t waited;
 
-	if (waitpid(pid, &status, __WALL) != pid)
+	while ((waited = waitpid(pid, &status, __WALL)) == pid &&
+	    is_continue(status) && ptrace(request, pid, NULL, NULL) == 0)
+		;
+	if (waited != pid)
 		return fail(t, "process %d does not get on: it waits in %ld",
 		    (int)pid, waits_in(pid));
 	if (!WIFSTOPPED(status))
@@ -838,7 +849,7 @@ resume(struct test *t, pid_t pid, enum __ptrace_request request)
 	if (ptrace(request, pid, NULL, NULL) < 0)
 		return fail(
 		    t, "ptrace of process %d: %s", (int)pid, strerror(errno));
-	return wait_for_stop(t, pid);
+	return wait_for_stop(t, pid, request);
 }
 
 static bool
@@ -854,7 +865,7 @@ seize(struct test *t, pid_t pid)
 		    t, "ptrace of process %d: %s", (int)pid, strerror(errno));
 	}
 	t->entered = -1;
-	return wait_for_stop(t, pid);
+	return wait_for_stop(t, pid, PTRACE_CONT);
 }
 
 /* Lets a process run until it enters a system call, any of those that IS_IT

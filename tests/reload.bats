@@ -242,6 +242,33 @@ under_load() {
 	[ "$(summary connections)" -eq 20 ]
 }
 
+@test "HUP before the workers are ready is heeded when they are" {
+	# The master hears it before it hears any of them.
+	launch --listen 127.0.0.1:0 --workers 16
+	wait_until log_has ' starting on '
+	kill -HUP "$MASTER"
+	wait_until log_has ' reloaded: '
+	log_has_times 1 'ready: '
+	read_address
+	stream --connections 10
+}
+
+# So that it reads the configuration that was there when the last one came.
+@test "HUP during a reload: another one follows" {
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	kill -HUP "$MASTER"
+	wait_until log_has 'reloading'
+	configure 'listen = 127.0.0.1:0' 'workers = 3'
+	kill -HUP "$MASTER"
+	kill -CONT "$worker"
+	wait_until log_has 'reloaded: 3 workers'
+	stream --connections 10
+}
+
 @test "many HUPs at once" {
 	start_server --workers 2
 	start_stream --connections 10 --rounds 0 --bytes 100
