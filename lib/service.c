@@ -218,6 +218,15 @@ services_load(struct services *all, const struct config *config,
 }
 
 bool
+services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
+{
+	const char *name = config->listen[n].service;
+
+	return !is_object(name) || find_same(config, n) < n ||
+	    load_object(name, n, error);
+}
+
+bool
 services_start(struct services *all, const struct config *config,
     char error[SERVICE_ERROR])
 {
