@@ -5,10 +5,12 @@
  * server. From here the reading order is master.c (what happens to slots), then
  * worker.c (what happens to connections), then lib/.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/config.h"
 #include "lib/control.h"
@@ -282,6 +284,21 @@ run(const struct command *command)
 	return master_run(&command->source, &config);
 }
 
+/* Whatever is opened next would take the number of a standard stream that is
+ * closed, and be written to, and inherited. Such a one becomes a file that
+ * cannot be written to, so that what is to be printed fails as before. */
+static void
+occupy_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -291,6 +308,7 @@ main(int argc, char **argv)
 	struct command command = { .source.overrides = overrides };
 	int status = 1;
 
+	occupy_standard_streams();
 	if (arguments && overrides)
 		status = read_command_line(argc, arguments, &command);
 	else

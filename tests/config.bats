@@ -427,5 +427,7 @@ refuses_second() {
 	for option in --help --version --check; do
 		run sh -c '"$1" "$2" >/dev/full' sh "$PREFORKD" "$option"
 		[ "$status" -eq 1 ]
+		run sh -c '"$1" "$2" >&-' sh "$PREFORKD" "$option"
+		[ "$status" -eq 1 ]
 	done
 }
