@@ -593,8 +593,7 @@ take_over(struct worker *w, enum verdict verdict)
 	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
-	if (w->config.pin_cpus)
-		pair_pin(w->slot);
+	pair_place(w->master, w->slot, w->config.pin_cpus);
 	w->loop.now_ms = clock_ms();
 	w->loop.timer_ms = w->loop.now_ms;	/* to look for them */
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */

@@ -75,24 +75,34 @@ reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void
-pair_pin(unsigned n)
+/* Leaves of CPUS the Nth alone, counted round. */
+static void
+choose_cpu(cpu_set_t *cpus, unsigned n)
 {
-	cpu_set_t allowed, one;
+	cpu_set_t one;
 
-	if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+	n %= (unsigned)CPU_COUNT(cpus);
+	CPU_ZERO(&one);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, cpus) && n-- == 0)
+			CPU_SET(cpu, &one);
+	*cpus = one;
+}
+
+/* The master is never pinned: where it may run its workers may. */
+void
+pair_place(pid_t master, unsigned n, bool pinned)
+{
+	cpu_set_t wanted, actual;
+
+	if (sched_getaffinity(master, sizeof wanted, &wanted) < 0 ||
+	    sched_getaffinity(0, sizeof actual, &actual) < 0)
 		return;
-	n %= (unsigned)CPU_COUNT(&allowed);
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed) || n-- > 0)
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		if (sched_setaffinity(0, sizeof one, &one) < 0)
-			log_warning(
-			    "cannot pin to CPU %zu: %s", cpu, strerror(errno));
-		return;
-	}
+	if (pinned)
+		choose_cpu(&wanted, n);
+	if (!CPU_EQUAL(&wanted, &actual) &&
+	    sched_setaffinity(0, sizeof wanted, &wanted) < 0)
+		log_warning("cannot choose a CPU: %s", strerror(errno));
 }
 
 static _Noreturn void
@@ -111,8 +121,7 @@ become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 	limit.rlim_max = start->memory->fds;
 	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
 	log_limit(start->config->log_level);
-	if (start->config->pin_cpus)
-		pair_pin(start->slot);
+	pair_place(start->master, start->slot, start->config->pin_cpus);
 	_exit(run(start)); /* what exit(3) would do is the master's to do */
 }
 

@@ -160,8 +160,9 @@ struct pair_death {
 };
 struct pair_death pair_death(int status);
 
-/* Pins this process to the Nth of the CPUs allowed, counted round. */
-void pair_pin(unsigned n);
+/* Lets this process run on the MASTER's CPUs, or where it is PINNED on the Nth
+ * of them, counted round. */
+void pair_place(pid_t master, unsigned n, bool pinned);
 
 /* Raises the limit of open files to what it may be. Returns how many a worker
  * may open for CONFIG: fewer than it wants where the limit is lower. */

@@ -79,14 +79,33 @@ open_copy(const char *path)
 	return memory;
 }
 
-static const struct preforkd_service *
-find_table(const char *path, int memory, char error[SERVICE_ERROR])
+/* A file that dlopen(3) can open. It takes two of one name for the same one,
+ * even if that has been closed meanwhile: so the Nth of a process has a name of
+ * its own, by as many slashes more. */
+struct object_name {
+	char text[CONFIG_LISTEN_MAX + 32];
+};
+
+static struct object_name
+name_object(unsigned n, int memory)
 {
-	char name[32];
+	static const char directory[] = "/proc/self/fd/";
+	struct object_name name;
+	size_t length = sizeof directory - 1;
+
+	memcpy(name.text, directory, length);
+	memset(name.text + length, '/', n);
+	snprintf(name.text + length + n, sizeof name.text - length - n, "%d",
+	    memory);
+	return name;
+}
+
+static const struct preforkd_service *
+find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
+{
 	void *object, *table;
 
-	snprintf(name, sizeof name, "/proc/self/fd/%d", memory);
-	object = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+	object = dlopen(name.text, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: cannot load it: %s: expected a shared object "
@@ -130,20 +149,20 @@ is_valid(const char *path, const struct preforkd_service *table,
 }
 
 static const struct preforkd_service *
-load_object(
-    const char *path, struct service *service, char error[SERVICE_ERROR])
+load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 {
 	const struct preforkd_service *table;
+	int memory = open_copy(path);
 
-	service->memory = open_copy(path);
-	if (service->memory < 0) {
+	if (memory < 0) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: cannot read it: %s: expected the path of a "
 		    "shared object",
 		    path, strerror(errno));
 		return NULL;
 	}
-	table = find_table(path, service->memory, error);
+	table = find_table(path, name_object(n, memory), error);
+	close(memory); /* mapped by now */
 	return table && is_valid(path, table, error) ? table : NULL;
 }
 
@@ -169,7 +188,7 @@ find_same(const struct config *config, unsigned n)
 }
 
 static const struct preforkd_service *
-load(struct services *all, const struct config *config, unsigned n,
+load(const struct services *all, const struct config *config, unsigned n,
     char error[SERVICE_ERROR])
 {
 	const char *name = config->listen[n].service;
@@ -177,41 +196,34 @@ load(struct services *all, const struct config *config, unsigned n,
 
 	if (same < n)
 		return all->list[same].table;
-	return is_object(name) ? load_object(name, &all->list[n], error)
+	return is_object(name) ? load_object(name, n, error)
 			       : services_builtin(name);
 }
 
-static bool
-load_all(struct services *all, const struct config *config,
-    char error[SERVICE_ERROR])
-{
-	for (; all->count < config->listen_count; all->count++) {
-		unsigned n = all->count;
-		struct service *service = &all->list[n];
-
-		service->memory = -1;
-		service->endpoint = config->listen[n].endpoint;
-		service->table = load(all, config, n, error);
-		if (service->table)
-			service->hash = hash_name(service->table->name);
-		else
-			return false;
-	}
-	return true;
-}
-
-/* Each copy keeps its descriptor until all are loaded: dlopen(3) takes two of
- * the same path for one. */
 bool
 services_load(struct services *all, const struct config *config,
     char error[SERVICE_ERROR])
 {
-	bool loaded = load_all(all, config, error);
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		struct service *service = &all->list[i];
 
-	for (unsigned i = 0; i < config->listen_count && i <= all->count; i++)
-		if (all->list[i].memory >= 0)
-			close(all->list[i].memory);
-	return loaded;
+		service->table = load(all, config, i, error);
+		if (!service->table)
+			return false;
+		service->endpoint = config->listen[i].endpoint;
+		service->hash = hash_name(service->table->name);
+	}
+	all->count = config->listen_count;
+	return true;
+}
+
+bool
+services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
+{
+	const char *name = config->listen[n].service;
+
+	return !is_object(name) || find_same(config, n) < n ||
+	    load_object(name, n, error);
 }
 
 bool

@@ -89,6 +89,23 @@ has_new_workers() {
 	HOST=127.0.0.2 PORT=$new stream --connections 20
 }
 
+@test "port 0 twice at one address: two ports, and a reload keeps both" {
+	configure 'listen = 127.0.0.1:0' 'listen = 127.0.0.1:0=discard' \
+		'workers = 2'
+	start_server --config conf
+	local first second
+	{ read -r first && read -r second; } < <(ports)
+	((first != second))
+	reload
+	log_has "reloaded: 2 workers on 127.0.0.1:$first, 127.0.0.1:$second"
+	PORT=$first stream --connections 20
+	[ -z "$(printf hello | nc -N 127.0.0.1 "$second")" ]
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	reload
+	wait_until refuses "$second"
+	PORT=$first stream --connections 20
+}
+
 @test "the command line wins over the file, after a reload too" {
 	configure 'listen = 127.0.0.9:1' 'workers = 5'
 	start_server --config conf --listen 127.0.0.1:0 --workers 2

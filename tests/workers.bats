@@ -171,6 +171,37 @@ share() {
 	stream --connections 50
 }
 
+@test "pin-cpus goes on and off by a reload" {
+	(($(nproc) > 1)) || skip_or_fail "needs two processors"
+	printf '%s\n' 'listen = 127.0.0.1:0' 'workers = 2' 'pin-cpus = yes' >conf
+	start_server --config conf
+	local pinned
+	for pinned in no yes no; do
+		printf '%s\n' 'listen = 127.0.0.1:0' 'workers = 2' \
+			"pin-cpus = $pinned" >conf
+		reload
+		if [[ $pinned == yes ]]; then
+			wait_until is_pinned 0
+			wait_until is_pinned 1
+		else
+			wait_until is_free 0
+			wait_until is_free 1
+		fi
+	done
+}
+
+# is_pinned N: worker N is there and has one processor.
+is_pinned() {
+	local pid
+	pid=$(worker_pid "$1") && [[ $(cpus "$pid") =~ ^[0-9]+$ ]]
+}
+
+# is_free N: it has all that the server has.
+is_free() {
+	local pid
+	pid=$(worker_pid "$1") && [[ $(cpus "$pid") == "$(cpus "$MASTER")" ]]
+}
+
 cpus() {
 	awk '/^Cpus_allowed_list/ { print $2 }' "/proc/$1/status"
 }
