@@ -191,6 +191,7 @@ build/tests/unit/connection: lib/connection.c
 build/tests/unit/address: lib/address.c
 build/tests/unit/verdict: lib/verdict.c
 build/tests/unit/ledger: lib/ledger.c
+build/tests/unit/quota: lib/quota.c
 
 # ---- chaos -----------------------------------------------------------------
 

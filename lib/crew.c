@@ -91,12 +91,14 @@ crew_log_status(const struct crew *crew)
 		log_info("slot %u: worker %d %s, %" PRIu64
 			 " connections, %" PRIu64 " accepted, %" PRIu64
 			 " bytes in, %" PRIu64 " bytes out, %" PRIu64
-			 " restarts, %" PRIu64 " take-overs, standby %d",
+			 " restarts, %" PRIu64
+			 " take-overs, standby %d, %" PRIu64
+			 " connections closed for a fault",
 		    i, (int)p->worker, pair_state_names[p->state],
 		    slot_open_connections(p->memory),
 		    p->memory->counters.accepted, p->memory->counters.received,
 		    p->memory->counters.sent, slot->restart.deaths,
-		    slot->takeovers, (int)p->heir);
+		    slot->takeovers, (int)p->heir, p->memory->counters.faults);
 	}
 	log_counts(crew);
 }

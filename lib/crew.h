@@ -12,6 +12,7 @@
 #include "config.h"
 #include "endpoint.h"
 #include "pair.h"
+#include "quota.h"
 #include "restart.h"
 
 enum {
@@ -51,6 +52,7 @@ struct crew {
 	int epoll;
 	uint64_t now_ms;
 	uint64_t look_ms; /* when to look for workers that hang; 0: all wait */
+	struct quota faults; /* logged deaths in a call of the service */
 	bool ending;
 	enum control_type how;	   /* CONTROL_DRAIN or CONTROL_STOP */
 	uint64_t end_ms;	   /* the latest */

@@ -45,6 +45,24 @@ describe_death(
 	return death;
 }
 
+/* A service can die as often as a client likes. */
+static void
+log_death(struct crew *crew, const struct pair *pair, const struct death *death,
+    pid_t pid)
+{
+	uint64_t withheld = 0;
+
+	if (death->running &&
+	    !quota_take(&crew->faults, crew->now_ms, &withheld))
+		return;
+	if (withheld > 0)
+		log_warning("%" PRIu64 " more deaths of workers in a call of "
+			    "their service were not logged",
+		    withheld);
+	log_warning("worker %u (pid %d) %s; its standby takes over", pair->slot,
+	    (int)pid, pair_death(death->status).text);
+}
+
 static void
 bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 {
@@ -60,8 +78,7 @@ bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 		return;
 	}
 	crew->slots[pair->slot].takeovers++;
-	log_warning("worker %u (pid %d) %s; its standby takes over", pair->slot,
-	    (int)pid, pair_death(status).text);
+	log_death(crew, pair, &death, pid);
 	crew_order_takeover(crew, pair, verdict);
 }
 

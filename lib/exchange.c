@@ -17,20 +17,42 @@ connection_of(const struct loop *loop, int fd)
 
 /* ---- CLOSE -------------------------------------------------------------- */
 
+static struct address_text
+peer_of(const struct loop *loop, int fd)
+{
+	const struct particulars *p = slot_particulars(loop->memory, fd);
+
+	return address_format_peer(&p->peer_ip, p->peer_port);
+}
+
+/* Clients can cause as many of these as they like. */
+static void
+note_fault(const struct loop *loop, int fd, enum close_reason reason)
+{
+	struct slot_memory *memory = loop->memory;
+	uint64_t withheld;
+
+	store(memory->counters.faults, memory->counters.faults + 1);
+	if (!quota_take(&memory->faults, loop->now_ms, &withheld))
+		return;
+	if (withheld > 0)
+		log_warning("%" PRIu64 " more connections closed for such a "
+			    "reason were not logged",
+		    withheld);
+	log_error("connection %s: %s: closing it", peer_of(loop, fd).text,
+	    close_meanings[reason].text);
+}
+
 static void
 log_closed(const struct loop *loop, int fd, enum close_reason reason)
 {
 	const struct connection *c = connection_of(loop, fd);
 	const struct particulars *p = slot_particulars(loop->memory, fd);
-	const char *text = close_meanings[reason].text;
-	struct address_text peer =
-	    address_format_peer(&p->peer_ip, p->peer_port);
 
-	if (close_meanings[reason].logged)
-		log_error("connection %s: %s: closing it", peer.text, text);
 	log_debug("connection %s closed: %s, %" PRIu64 " bytes in, %" PRIu64
 		  " bytes out, %" PRIu64 " ms",
-	    peer.text, text, c->received, c->sent, loop->now_ms - p->opened_ms);
+	    peer_of(loop, fd).text, close_meanings[reason].text, c->received,
+	    c->sent, loop->now_ms - p->opened_ms);
 }
 
 /* Its next user is not to find it. */
@@ -122,7 +144,9 @@ reset_on_close(int fd)
 void
 exchange_close(struct loop *loop, int fd, enum close_reason reason)
 {
-	if (log_wants(LOG_DEBUG) || close_meanings[reason].logged)
+	if (close_meanings[reason].logged)
+		note_fault(loop, fd, reason);
+	if (log_wants(LOG_DEBUG))
 		log_closed(loop, fd, reason);
 	if (close_meanings[reason].reset)
 		reset_on_close(fd);

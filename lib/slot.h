@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 
 #include "connection.h"
+#include "quota.h"
 #include "store.h"
 
 enum {
@@ -138,6 +139,8 @@ struct slot_counters {
 	uint64_t closed;   /* connections; open = accepted - closed */
 	uint64_t received; /* bytes */
 	uint64_t sent;	   /* bytes */
+	uint64_t faults;   /* connections closed for one, its own or its
+			      service's */
 };
 
 struct slot_memory {
@@ -151,6 +154,7 @@ struct slot_memory {
 	uint64_t done;	  /* of these; as many as begun: the worker waits */
 	uint64_t sweep_wanted;	  /* something may time out or be given back */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
+	struct quota faults;	  /* logged, of connections closed for one */
 	uint64_t taken;		  /* the last take-over (control.h) */
 	uint64_t adopted; /* the last connection taken from another slot */
 	uint64_t handed;  /* the last connection given to another slot */

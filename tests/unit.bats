@@ -28,3 +28,7 @@ setup() {
 @test "ledger: what the kernel knows of an interrupted recv or send" {
 	"$UNIT/ledger"
 }
+
+@test "quota: a burst of log lines, then a trickle" {
+	"$UNIT/quota"
+}

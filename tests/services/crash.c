@@ -175,6 +175,21 @@ overwrite_magic(const unsigned char *bytes, const char *argument)
 	dereference_null(bytes, argument);
 }
 
+/* As where memory runs out: a good deal of it, then the kernel's SIGKILL. */
+static ON_PURPOSE void
+allocate_until_killed(const unsigned char *bytes, const char *argument)
+{
+	(void)bytes;
+	(void)argument;
+	for (int i = 0; i < 16; i++) {
+		void *volatile block = malloc(1 << 20);
+
+		if (block)
+			memset(block, i, 1 << 20);
+	}
+	raise(SIGKILL);
+}
+
 /* All that lies before the buffers. */
 static ON_PURPOSE void
 overwrite_slot(const unsigned char *bytes, const char *argument)
@@ -243,6 +258,7 @@ static const struct {
 	{ "corrupt", overwrite_heap },
 	{ "malloc", use_heap },
 	{ "heap", break_heap },
+	{ "memory", allocate_until_killed },
 	{ "magic", overwrite_magic },
 	{ "slot", overwrite_slot },
 	{ "size", overwrite_size },
