@@ -53,6 +53,7 @@ run: $(PROGRAM)
 
 PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
+INCLUDEDIR = $(PREFIX)/include
 MANDIR = $(PREFIX)/share/man
 # A unit and a configuration below /usr are the distribution's.
 SYSCONFDIR = $(if $(filter /usr,$(PREFIX)),/etc,$(PREFIX)/etc)
@@ -63,8 +64,10 @@ SUBSTITUTE = sed -e 's|@sbindir@|$(SBINDIR)|g' \
 
 install: $(PROGRAM)
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(MANDIR)/man8 \
-		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR)
+		$(DESTDIR)$(UNITDIR) $(DESTDIR)$(SYSCONFDIR) \
+		$(DESTDIR)$(INCLUDEDIR)
 	install -m 755 $(PROGRAM) $(DESTDIR)$(SBINDIR)/preforkd
+	install -m 644 include/preforkd.h $(DESTDIR)$(INCLUDEDIR)/preforkd.h
 	$(SUBSTITUTE) man/preforkd.8.in >$(DESTDIR)$(MANDIR)/man8/preforkd.8
 	$(SUBSTITUTE) systemd/preforkd.service.in \
 		>$(DESTDIR)$(UNITDIR)/preforkd.service
@@ -77,6 +80,7 @@ install: $(PROGRAM)
 # The configuration stays if it was changed.
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/preforkd \
+		$(DESTDIR)$(INCLUDEDIR)/preforkd.h \
 		$(DESTDIR)$(MANDIR)/man8/preforkd.8 \
 		$(DESTDIR)$(UNITDIR)/preforkd.service
 	! cmp -s systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || \
@@ -165,10 +169,11 @@ build/tests/probe-2-bare.so: PROBE = -DPROBE_VERSION=2
 build/tests/probe-abi.so: PROBE = -DPROBE_ABI=999
 build/tests/probe-no-table.so: PROBE = -DPROBE_NO_TABLE
 
-build/tests/relay.so: tests/services/relay.c include/preforkd.h Makefile
+build/tests/relay-2.so: RELAY = -DRELAY_VERSION=2
+build/tests/relay.so build/tests/relay-2.so: tests/services/relay.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
-		-o $@ $<
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(RELAY) \
+		-fPIC -shared -o $@ $<
 
 build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
@@ -176,7 +181,8 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 		-fPIC -shared -o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
-		$(PROBES:%=build/tests/%.so) build/tests/relay.so
+		$(PROBES:%=build/tests/%.so) build/tests/relay.so \
+		build/tests/relay-2.so
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		bats --jobs $(JOBS) $(TESTS)
 
@@ -200,9 +206,11 @@ chaos: $(PROGRAM) build/tests/chaos build/tests/stream
 	build/tests/chaos --server $(PROGRAM) $(CHAOS)
 
 # The take-over tests at their full length, a minute each.
-test-long: $(PROGRAM) $(TEST_PROGRAMS)
+test-long: $(PROGRAM) $(TEST_PROGRAMS) $(PROBES:%=build/tests/%.so) \
+		build/tests/relay.so build/tests/relay-2.so
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build SECONDS_EACH=60 \
-		TAKEOVERS=10000 BATS_TEST_TIMEOUT=900 bats tests/takeover.bats
+		TAKEOVERS=10000 BATS_TEST_TIMEOUT=900 bats tests/takeover.bats \
+		tests/service.bats
 
 # ---- every instruction -------------------------------------------------------
 

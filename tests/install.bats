@@ -17,9 +17,10 @@ files() {
 	(cd "$1" && find . ! -type d | sort)
 }
 
-# installs_as_one ROOT: what the unit and the man page name is there.
+# installs_as_one ROOT: what the unit and the man page name is there, and the
+# header compiles a service without the source.
 installs_as_one() {
-	local root=$1 unit binary config
+	local root=$1 unit binary config header
 	unit=$(find "$root" -name preforkd.service)
 	binary=$(sed -n 's/^ExecStart=\([^ ]*\) .*/\1/p' "$unit")
 	config=$(sed -n 's/^ExecStart=.* --config \(.*\)/\1/p' "$unit")
@@ -27,6 +28,10 @@ installs_as_one() {
 	grep -qF -- "$config" "$(find "$root" -name preforkd.8)"
 	run ! grep -rE '@[a-z]+@' "$root" --exclude preforkd
 	run -0 "$root$binary" --version
+	header=$(find "$root" -name preforkd.h)
+	echo '#include <preforkd.h>' >service.c
+	run -0 "${CC:-cc}" -I"${header%/*}" -std=c11 -Wall -Werror \
+		-fsyntax-only service.c
 	run -0 "$root$binary" --check --config "$root$config"
 }
 
@@ -34,6 +39,7 @@ installs_as_one() {
 	make_into "$PWD/root" install PREFIX=/usr
 	run -0 files root
 	[[ $output == "./etc/preforkd.conf
+./usr/include/preforkd.h
 ./usr/lib/systemd/system/preforkd.service
 ./usr/sbin/preforkd
 ./usr/share/man/man8/preforkd.8" ]]
@@ -44,7 +50,7 @@ installs_as_one() {
 
 @test "install and uninstall with the default PREFIX" {
 	make_into "$PWD/root" install
-	(($(files root | wc -l) == 4))
+	(($(files root | wc -l) == 5))
 	installs_as_one "$PWD/root"
 	make_into "$PWD/root" uninstall
 	[[ -z $(files root) ]]

@@ -460,3 +460,51 @@ sum_is_exact() {
 		hears "v1 $((n + 10))"
 	done
 }
+
+# --- every byte, by the hardest way (tests/services/relay.c) -------------------
+
+@test "new code ten times a second under 1,000 conversations" {
+	cp "$TEST_PROGRAMS/relay.so" relay.so
+	start_server --listen "127.0.0.1:0=$PWD/relay.so" --workers 2
+	start_stream --connections 1000 --bytes 1000000G --message 1-3000 \
+		--ping-pong --interval 50
+	wait_until stream_says answered
+	local variants=(relay-2 relay) i
+	for ((i = 0; i < ${SECONDS_EACH:-4} * 10; i++)); do
+		cp "$TEST_PROGRAMS/${variants[i % 2]}.so" relay.new
+		mv relay.new relay.so
+		reload
+	done
+	end_stream
+	[ "$(summary connections)" -eq 1000 ]
+	[ "$(summary closed)" -eq 0 ]
+	[ "$(log_count ' reloaded: ')" -eq "$i" ]
+	wait_until has_processes 2
+}
+
+@test "workers, standbys and candidates are killed, and the service reloaded" {
+	local interval=10
+	[[ $PREFORKD == *sanitize* ]] && interval=100
+	ASAN_OPTIONS=detect_leaks=0 run "$TEST_PROGRAMS/chaos" \
+		--server "$PREFORKD" --service "$TEST_PROGRAMS/relay.so" \
+		--seconds "${SECONDS_EACH:-4}" --interval "$interval" \
+		--streams 100 --half-closed 20 --churn 10
+	echo "$output"
+	[ "$status" -eq 0 ]
+}
+
+@test "a worker killed after an instruction of a service's call, a sample" {
+	local scenario
+	for scenario in echo last-words clone takeover-run takeover-write; do
+		run setpriv --pdeathsig KILL \
+			"$TEST_PROGRAMS/every_instruction" --seconds 2 \
+			--service "$TEST_PROGRAMS/relay.so" \
+			--scenario "$scenario" "$PREFORKD"
+		echo "$output"
+		if ((status == 77)); then
+			skip_or_fail "$output"
+		fi
+		[ "$status" -eq 0 ]
+		[[ ${lines[-1]} == [1-9]*" points, 0 wrong" ]]
+	done
+}

@@ -9,9 +9,16 @@
 
 #include "../../include/preforkd.h"
 
+#ifndef RELAY_VERSION
+#define RELAY_VERSION 1
+#endif
+
 enum { HELD = 700 }; /* bytes a call: more than a small state has room for */
 
 struct relay {
+#if RELAY_VERSION == 2
+	char moved[40]; /* so that the one layout is garbage in the other */
+#endif
 	uint64_t calls;
 	uint32_t count; /* of what is held */
 	unsigned char held[HELD];
@@ -51,12 +58,28 @@ relay_close(struct preforkd_conn *conn, enum preforkd_reason reason)
 	preforkd_count(conn, "closed", relay->calls > 0);
 }
 
+/* Between the versions, either way: all but the first of the larger's bytes. */
+static int
+relay_migrate(struct preforkd_conn *conn, const void *old_state,
+    uint32_t old_size, uint32_t old_version)
+{
+	const size_t size =
+	    sizeof(struct relay) - offsetof(struct relay, calls);
+
+	if (old_version == RELAY_VERSION || old_size < size)
+		return -1;
+	memcpy((char *)preforkd_state(conn) + offsetof(struct relay, calls),
+	    (const char *)old_state + old_size - size, size);
+	return 0;
+}
+
 const struct preforkd_service preforkd_service = {
 	.abi = PREFORKD_ABI,
 	.name = "relay",
 	.state_size = sizeof(struct relay),
-	.state_version = 1,
+	.state_version = RELAY_VERSION,
 	.input = relay_input,
 	.more = relay_more,
 	.close = relay_close,
+	.migrate = relay_migrate,
 };
