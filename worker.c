@@ -24,6 +24,7 @@
 #include "lib/clock.h"
 #include "lib/exchange.h"
 #include "lib/intake.h"
+#include "lib/ledger.h"
 #include "lib/listener.h"
 #include "lib/log.h"
 #include "lib/standby.h"
@@ -98,6 +99,24 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 
 /* ---- time --------------------------------------------------------------- */
 
+/* The kernel holds megabytes, and asks for more only when a good part of them
+ * has gone: that a client takes them is progress, too. */
+static void
+note_taken(struct worker *w, int fd)
+{
+	struct connection *c = &w->loop.memory->connections[fd];
+	struct particulars *p = slot_particulars(w->loop.memory, fd);
+	uint64_t taken;
+
+	if (connection_pending(c) == 0 || w->config.write_timeout_ms == 0)
+		return;
+	taken = ledger_taken(fd, c->sent);
+	if (taken == p->taken)
+		return;
+	p->taken = taken;
+	c->progress_ms = w->loop.now_ms;
+}
+
 /* Closes what has stood still for too long and gives unused places back. */
 static void
 sweep(struct worker *w)
@@ -112,6 +131,7 @@ sweep(struct worker *w)
 
 		if (!connection_is_open(c) || fd == memory->offered)
 			continue;
+		note_taken(w, fd);
 		reason = connection_overdue(c, w->loop.now_ms,
 		    config->idle_timeout_ms, config->write_timeout_ms);
 		if (reason != CLOSE_NOT) {

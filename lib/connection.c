@@ -61,6 +61,7 @@ particulars_fill(struct particulars *p, const struct in6_addr *peer_ip,
     in_port_t peer_port, uint64_t now_ms)
 {
 	p->opened_ms = now_ms;
+	p->taken = 0;
 	p->peer_ip = *peer_ip;
 	p->limit = PREFORKD_INPUT_MAX;
 	p->state_size = p->state_version = 0;

@@ -107,6 +107,7 @@ struct connection {
 /* The rest of what is kept of it: seldom needed. */
 struct particulars {
 	uint64_t opened_ms; /* clock_ms() at accept */
+	uint64_t taken;	    /* bytes that the peer's kernel had at a look */
 	struct in6_addr peer_ip;
 	uint32_t limit;		/* bytes: preforkd_limit */
 	uint32_t state_size;	/* bytes of the service's state; 0: none yet */

@@ -98,3 +98,13 @@ ledger_read(int fd, struct ledger *ledger)
 	    (uint64_t)info.tcpi_bytes_acked + (uint64_t)queues.out;
 	return true;
 }
+
+uint64_t
+ledger_taken(int fd, uint64_t sent)
+{
+	int out = 0;
+
+	if (ioctl(fd, SIOCOUTQ, &out) < 0 || out < 0 || (uint64_t)out > sent)
+		return sent;
+	return sent - (uint64_t)out;
+}

@@ -23,4 +23,8 @@ struct ledger {
  */
 bool ledger_read(int fd, struct ledger *);
 
+/* How much of the SENT bytes that the kernel has accepted the peer has
+ * acknowledged; SENT itself where that cannot be told. */
+uint64_t ledger_taken(int fd, uint64_t sent);
+
 #endif
