@@ -155,9 +155,9 @@ build/tests/preforkd-crash: $(CRASH_OBJECTS)
 
 -include $(BUILD)/tests/services/crash.d
 
-test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash
+test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
-		bats --jobs $(JOBS) $(TESTS)
+		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 
 build/tests/%: tests/%.c
 	@mkdir -p $(@D)
@@ -238,4 +238,5 @@ clean:
 	rm -rf build preforkd
 
 .PHONY: all run install uninstall test chaos test-long \
+	examples new-service fuzz fuzz-quick \
 	test-every-instruction bench bench-takeover check clean
