@@ -155,7 +155,23 @@ build/tests/preforkd-crash: $(CRASH_OBJECTS)
 
 -include $(BUILD)/tests/services/crash.d
 
-test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash $(EXAMPLES) $(OWN)
+# The service that does what it is told: its versions, and broken ones.
+PROBES = probe-1 probe-2 probe-2-large probe-2-bare probe-abi probe-no-table
+build/tests/probe-1.so: PROBE =
+build/tests/probe-2.so: PROBE = -DPROBE_VERSION=2 -DPROBE_MIGRATES
+build/tests/probe-2-large.so: PROBE = -DPROBE_VERSION=2 -DPROBE_MIGRATES \
+	-DPROBE_STATE=5000
+build/tests/probe-2-bare.so: PROBE = -DPROBE_VERSION=2
+build/tests/probe-abi.so: PROBE = -DPROBE_ABI=999
+build/tests/probe-no-table.so: PROBE = -DPROBE_NO_TABLE
+
+build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
+		-fPIC -shared -o $@ $<
+
+test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
+		$(PROBES:%=build/tests/%.so) $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 

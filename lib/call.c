@@ -11,12 +11,19 @@ struct preforkd_conn {
 	struct loop *loop;
 	const struct preforkd_service *service;
 	struct connection *connection;
-	struct particulars *particulars;
 	struct outcome *outcome;
 	struct address_text peer, local; /* "" until they are asked for */
 };
 
 enum { FORMATTED = 4096 }; /* bytes of preforkd_replyf */
+
+static struct particulars *
+particulars(const struct preforkd_conn *conn)
+{
+	struct slot_memory *memory = conn->loop->memory;
+
+	return slot_particulars(memory, memory->transaction.fd);
+}
 
 static void
 give_up(struct outcome *o, enum close_reason reason)
@@ -139,7 +146,6 @@ void *
 preforkd_state(struct preforkd_conn *conn)
 {
 	struct slot_memory *memory = conn->loop->memory;
-	const struct particulars *p = conn->particulars;
 	struct outcome *o = conn->outcome;
 	uint32_t size = conn->service->state_size;
 	unsigned char *state;
@@ -149,7 +155,7 @@ preforkd_state(struct preforkd_conn *conn)
 	state = slot_state_buffer(memory, size);
 	if (o->state_used)
 		return state;
-	if (p->state_size == size)
+	if (o->flags & CONNECTION_STATEFUL)
 		memcpy(state, slot_state(memory, memory->transaction.fd, size),
 		    size);
 	else
@@ -157,6 +163,7 @@ preforkd_state(struct preforkd_conn *conn)
 	o->state_size = size;
 	o->state_version = conn->service->state_version;
 	o->state_used = true;
+	o->flags |= CONNECTION_STATEFUL;
 	return state;
 }
 
@@ -185,7 +192,7 @@ preforkd_peer(struct preforkd_conn *conn)
 {
 	if (!*conn->peer.text)
 		conn->peer = address_format_peer(
-		    &conn->particulars->peer_ip, conn->particulars->peer_port);
+		    &particulars(conn)->peer_ip, particulars(conn)->peer_port);
 	return conn->peer.text;
 }
 
@@ -312,7 +319,7 @@ begin_outcome(struct preforkd_conn *conn)
 	o->consumed = c->consumed;
 	o->committed = c->committed;
 	o->timer_ms = c->timer_ms;
-	o->limit = conn->particulars->limit;
+	o->limit = 0;
 	o->flags = c->flags;
 	o->reason = CLOSE_NOT;
 	o->state_used = false;
@@ -323,18 +330,20 @@ begin_outcome(struct preforkd_conn *conn)
 static bool
 is_of_another_version(const struct preforkd_conn *conn)
 {
-	const struct particulars *p = conn->particulars;
+	const struct particulars *p;
 
-	return p->state_size != 0 &&
-	    (p->state_version != conn->service->state_version ||
-		p->state_size != conn->service->state_size);
+	if (!(conn->connection->flags & CONNECTION_STATEFUL))
+		return false;
+	p = particulars(conn);
+	return p->state_version != conn->service->state_version ||
+	    p->state_size != conn->service->state_size;
 }
 
 static bool
 migrate(struct preforkd_conn *conn)
 {
 	struct slot_memory *memory = conn->loop->memory;
-	const struct particulars *p = conn->particulars;
+	const struct particulars *p = particulars(conn);
 	uint32_t size = conn->service->state_size;
 	struct outcome *o = conn->outcome;
 
@@ -345,9 +354,22 @@ migrate(struct preforkd_conn *conn)
 	o->state_size = size;
 	o->state_version = conn->service->state_version;
 	o->state_used = true;
+	if (size == 0)
+		o->flags &= (uint16_t)~CONNECTION_STATEFUL;
 	return conn->service->migrate(conn,
 		   slot_state(memory, memory->transaction.fd, p->state_size),
 		   p->state_size, p->state_version) == 0;
+}
+
+/* A message that is longer than the limit: nothing was consumed of so much. */
+static bool
+is_too_long(const struct preforkd_conn *conn, size_t rest)
+{
+	const struct outcome *o = conn->outcome;
+	size_t limit = o->limit ? o->limit : particulars(conn)->limit;
+
+	return rest >= limit &&
+	    !(o->flags & (CONNECTION_FINISHED | CONNECTION_ABORTED));
 }
 
 static void
@@ -366,10 +388,11 @@ make_input(struct preforkd_conn *conn)
 	}
 	o->consumed += consumed;
 	o->flags &= (uint16_t)~CONNECTION_AGAIN;
-	if (consumed < rest && (consumed > 0 || o->flags & CONNECTION_MORE))
+	if (consumed == rest)
+		return;
+	if (consumed > 0 || o->flags & CONNECTION_MORE)
 		o->flags |= CONNECTION_AGAIN;
-	else if (consumed < rest && rest >= o->limit &&
-	    !(o->flags & (CONNECTION_FINISHED | CONNECTION_ABORTED)))
+	else if (is_too_long(conn, rest))
 		give_up(o, CLOSE_TOO_LONG);
 }
 
@@ -418,12 +441,13 @@ call_make(struct loop *loop, enum slot_phase next)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
-	struct preforkd_conn conn = { .loop = loop,
-		.service = call_service(loop, t->fd),
-		.connection = &memory->connections[t->fd],
-		.particulars = slot_particulars(memory, t->fd),
-		.outcome = &t->outcome };
+	struct preforkd_conn conn;
 
+	conn.loop = loop;
+	conn.service = call_service(loop, t->fd);
+	conn.connection = &memory->connections[t->fd];
+	conn.outcome = &t->outcome;
+	*conn.peer.text = *conn.local.text = '\0';
 	store(t->runner, loop->pid);
 	begin_outcome(&conn);
 	if (!conn.service)
@@ -477,14 +501,13 @@ call_apply(struct loop *loop)
 	const struct transaction *t = &memory->transaction;
 	const struct outcome *o = &t->outcome;
 	struct connection *c = &memory->connections[t->fd];
-	struct particulars *p = slot_particulars(memory, t->fd);
 
 	if (o->state_used)
 		apply_state(memory, o);
+	if (o->limit != 0)
+		slot_particulars(memory, t->fd)->limit = o->limit;
 	apply_counts(memory, o);
 	heed_timer(loop, o->timer_ms);
-	if (p->limit != o->limit)
-		p->limit = o->limit;
 	c->timer_ms = o->timer_ms;
 	c->flags = o->flags;
 	c->consumed = o->consumed;

@@ -85,6 +85,7 @@ enum connection_flag {
 	CONNECTION_ENDED = 8,	 /* the peer's FIN has come, it was told */
 	CONNECTION_FINISHED = 16,
 	CONNECTION_ABORTED = 32,
+	CONNECTION_STATEFUL = 64, /* its particulars tell of a state */
 };
 
 /* One cache line. An entry that was never used is all zero. */

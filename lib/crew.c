@@ -59,6 +59,20 @@ crew_is_starting(const struct crew *crew)
 	return false;
 }
 
+/* Sums up the counters that services name, which each slot has for itself. */
+static void
+log_counts(const struct crew *crew)
+{
+	struct slot_count counts[SLOT_COUNTS] = { 0 };
+
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			slot_add_counts(crew->slots[i].pair->memory, counts);
+	for (unsigned i = 0; i < SLOT_COUNTS && *counts[i].name; i++)
+		log_info(
+		    "counter %s: %" PRIu64, counts[i].name, counts[i].value);
+}
+
 void
 crew_log_status(const struct crew *crew)
 {
@@ -78,6 +92,7 @@ crew_log_status(const struct crew *crew)
 		    p->memory->counters.sent, slot->restart.deaths,
 		    slot->takeovers, (int)p->heir);
 	}
+	log_counts(crew);
 }
 
 static bool

@@ -452,25 +452,35 @@ next_call(struct loop *loop, int fd, struct turn *turn)
 	return due;
 }
 
+/* Nothing is due but what may be read: most turns of most services. */
+static bool
+is_plain(const struct connection *c)
+{
+	return (c->flags & ~CONNECTION_STATEFUL) == 0 && c->timer_ms == 0;
+}
+
 /* Calls and reads, for as long as the client takes each answer. */
 static enum close_reason
 take_turn(struct loop *loop, int fd, struct turn *turn)
 {
 	struct connection *c = connection_of(loop, fd);
 	enum close_reason reason = CLOSE_NOT;
-	enum slot_call due;
+	enum slot_call due = CALL_NONE;
 
 	while (reason == CLOSE_NOT && connection_pending(c) == 0) {
-		reason = ending(c);
+		if (!is_plain(c)) {
+			reason = ending(c);
+			due = next_call(loop, fd, turn);
+		}
 		if (reason != CLOSE_NOT || turn->left == 0)
 			break;
-		due = next_call(loop, fd, turn);
 		if (due != CALL_NONE)
 			reason = call_due(loop, fd, due, turn);
 		else if (turn->readable)
 			reason = read_and_answer(loop, fd, turn);
 		else
 			break;
+		due = CALL_NONE;
 	}
 	return reason;
 }

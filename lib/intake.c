@@ -300,7 +300,7 @@ open_accepted(struct loop *loop, int fd)
 {
 	struct slot_memory *memory = loop->memory;
 	const struct transaction *t = &memory->transaction;
-	const struct slot_listener *listener = find_fd(loop, t->fd);
+	const struct slot_listener *listener = find_fd(loop, t->listener);
 	struct in6_addr ip;
 	in_port_t port;
 
@@ -322,6 +322,7 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 
 	t->peer.ss_family = 0;
 	t->peer_length = sizeof t->peer;
+	t->listener = listener;
 	slot_begin(loop->memory, PHASE_ACCEPT, listener);
 	fd = accept4(listener, (struct sockaddr *)&t->peer, &t->peer_length,
 	    SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -421,7 +422,7 @@ is_accepted(const struct loop *loop, int fd)
 
 	return is_tcp(fd) && socket_option(fd, SO_ACCEPTCONN, &listens) &&
 	    !listens &&
-	    local_port(fd) == local_port(loop->memory->transaction.fd);
+	    local_port(fd) == local_port(loop->memory->transaction.listener);
 }
 
 /* What an order has brought: a listener, or a connection of one like ours. */

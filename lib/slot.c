@@ -1,5 +1,6 @@
 #include "slot.h"
 
+#include <string.h>
 #include <sys/mman.h>
 
 /* Behind the table of connections lie, each on a page of its own: */
@@ -188,4 +189,31 @@ slot_state_buffer(struct slot_memory *memory, uint32_t size)
 	size_t room = (size + alignment - 1) / alignment * alignment;
 
 	return memory->state + sizeof memory->state - room;
+}
+
+static void
+add_count(struct slot_count sums[SLOT_COUNTS], const struct slot_count *count)
+{
+	unsigned i = 0;
+
+	while (i < SLOT_COUNTS && *sums[i].name &&
+	    strcmp(sums[i].name, count->name) != 0)
+		i++;
+	if (i == SLOT_COUNTS)
+		return;
+	strcpy(sums[i].name, count->name);
+	sums[i].value += count->value;
+}
+
+/* A name comes from a process that talks to strangers: it may have no end. */
+void
+slot_add_counts(
+    const struct slot_memory *memory, struct slot_count sums[SLOT_COUNTS])
+{
+	for (unsigned i = 0; i < SLOT_COUNTS && *memory->counts[i].name; i++) {
+		struct slot_count count = memory->counts[i];
+
+		count.name[sizeof count.name - 1] = '\0';
+		add_count(sums, &count);
+	}
 }

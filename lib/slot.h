@@ -51,7 +51,7 @@ enum slot_phase {
 	PHASE_WRITE,   /* the answer leaves, the rest is kept */
 	PHASE_FLUSH,   /* pending bytes leave the connection's place */
 	PHASE_CLOSE,   /* the connection is closed, its entry freed */
-	PHASE_ACCEPT,  /* fd is a listener: accept4 */
+	PHASE_ACCEPT,  /* accept4 */
 	PHASE_OPEN,    /* fd becomes a connection */
 	PHASE_HEAR,    /* an order is read, which may bring a descriptor */
 	PHASE_RELEASE, /* fd is a listener that is given up */
@@ -78,7 +78,7 @@ struct outcome {
 	uint64_t consumed;
 	uint64_t committed;
 	uint64_t timer_ms;
-	uint32_t limit;
+	uint32_t limit;	     /* 0: as it was */
 	uint16_t flags;	     /* enum connection_flag */
 	uint16_t reason;     /* enum close_reason */
 	uint32_t state_size; /* of what lies in slot_memory.state; */
@@ -114,6 +114,7 @@ struct transaction {
 	 * 0, there is a descriptor. */
 	struct sockaddr_storage peer;
 	socklen_t peer_length;
+	int32_t listener; /* ACCEPT: on which descriptor */
 };
 
 struct slot_listener {
@@ -219,6 +220,10 @@ void slot_release_state(struct slot_memory *, int fd);
 
 /* Where a call works on a state of SIZE bytes: it ends at the fence. */
 unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);
+
+/* Adds the counters that services name to the SUMS by these names. */
+void slot_add_counts(
+    const struct slot_memory *, struct slot_count sums[SLOT_COUNTS]);
 
 static inline uint64_t
 slot_open_connections(const struct slot_memory *memory)
