@@ -101,8 +101,9 @@ OWN = $(patsubst %.c,%.so,$(filter-out server.c master.c worker.c,\
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude -fPIC -shared -o $@ $<
 
 # make new-service NAME=mine writes mine.c and tests/mine.bats.
+new-service: export NAME := $(NAME)
 new-service:
-	@examples/new-service "$(NAME)"
+	@examples/new-service "$$NAME"
 
 # ---- fuzzing -----------------------------------------------------------------
 
@@ -229,23 +230,25 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 # ---- checks ----------------------------------------------------------------
 
 C_FILES = $(wildcard *.c *.h lib/*.[ch] services/*.[ch] tests/*.[ch] \
-	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch])
+	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] include/*.h \
+	examples/*.c fuzz/*.[ch])
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
-	bench/*.c)
+	bench/*.c examples/*.c fuzz/*.c)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
-	bench/takeover
+	bench/takeover examples/new-service
 
 check:
 	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
-		CFLAGS='-O2 -Werror' all
+		CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=clang BUILD=build/check-clang \
-		PROGRAM=build/check-clang/preforkd CFLAGS='-O2 -Werror' all
+		PROGRAM=build/check-clang/preforkd CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=musl-gcc BUILD=build/check-musl \
-		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all
+		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all examples
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--suppress=ctuuninitvar --error-exitcode=1 $(ALL_CPPFLAGS) \
-		-Ilib $(CHECKED)
-	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib
+		-Ilib -Iinclude $(CHECKED)
+	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib \
+		-Iinclude
 	clang-format --dry-run --Werror $(C_FILES)
 	shellcheck $(SHELL_FILES)
 	mandoc -T lint -W warning man/preforkd.8.in

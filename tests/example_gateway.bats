@@ -18,17 +18,16 @@ connect() {
 	exec 5<>"/dev/tcp/$HOST/$PORT"
 }
 
-# frame TYPE BODY: as printf(1) takes it; the body is hexadecimal.
+# frame TYPE BODY: as printf(1) takes it for %b; the body is hexadecimal.
 frame() {
 	printf '\\x%02x\\x%02x\\x%02x' $((${#2} / 512)) $((${#2} / 2 % 256)) \
 		"$1"
-	sed 's/../\\x&/g' <<<"$2" | tr -d '\n'
+	printf %s "$2" | sed 's/../\\x&/g'
 }
 
 # say TYPE BODY
 say() {
-	# shellcheck disable=SC2059
-	printf "$(frame "$@")" >&5
+	printf %b "$(frame "$@")" >&5
 }
 
 # hex TEXT, text HEX
@@ -37,7 +36,7 @@ hex() {
 }
 
 text() {
-	printf "$(sed 's/../\\x&/g' <<<"$1")"
+	printf %b "$(printf %s "$1" | sed 's/../\\x&/g')"
 }
 
 # take COUNT: so many bytes of the answer, as numbers.
@@ -114,15 +113,13 @@ kill_workers() {
 	connect
 	local all byte
 	all=$(frame "$HELLO" 61)$(frame "$PING" '')$(frame "$DATA" 0000000141)
-	# shellcheck disable=SC2059
-	printf "$all$(frame "$DATA" 0000000242)" >&5
+	printf %b "$all$(frame "$DATA" 0000000242)" >&5
 	hears "$WELCOME" 003c
 	hears "$PONG"
 	hears "$ACK" 00000001
 	hears "$ACK" 00000002
 	for byte in '\x00' '\x05' '\x03' '\x00' '\x00' '\x00' '\x03' '\x43'; do
-		# shellcheck disable=SC2059
-		printf "$byte" >&5
+		printf %b "$byte" >&5
 	done
 	hears "$ACK" 00000003
 	[ "$(cut -d ' ' -f 4 readings)" = $'41\n42\n43' ]
@@ -213,8 +210,7 @@ talk() {
 		all+=$(printf '\\x00\\x05\\x03\\x00\\x00\\x%02x\\x%02x\\x41' \
 			$((i / 256)) $((i % 256)))
 	done
-	# shellcheck disable=SC2059
-	printf "$all" | nc -N "$HOST" "$PORT" | wc -c >"talked.$1"
+	printf %b "$all" | nc -N "$HOST" "$PORT" | wc -c >"talked.$1"
 }
 
 @test "readings while workers are killed: none is lost, each is acknowledged" {
