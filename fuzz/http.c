@@ -185,7 +185,7 @@ enum { KNOWN = sizeof known / sizeof known[0] };
 static void
 follow_script(const unsigned char *script, size_t count)
 {
-	char *text = malloc(SCRIPT * 128), *to = text;
+	char *text = malloc((size_t)SCRIPT * 128), *to = text;
 	bool closed = false;
 
 	HOST_CHECK(text);
