@@ -105,8 +105,9 @@ OWN = $(patsubst %.c,%.so,$(filter-out server.c master.c worker.c,\
 	$(CC) $(CFLAGS) $(WARNINGS) -Iinclude -fPIC -shared -o $@ $<
 
 # make new-service NAME=mine writes mine.c and tests/mine.bats.
+new-service: export NAME := $(NAME)
 new-service:
-	@examples/new-service "$(NAME)"
+	@examples/new-service "$$NAME"
 
 # ---- fuzzing -----------------------------------------------------------------
 
@@ -182,9 +183,9 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) build/tests/relay.so \
-		build/tests/relay-2.so
+		build/tests/relay-2.so $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
-		bats --jobs $(JOBS) $(TESTS)
+		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 
 build/tests/%: tests/%.c
 	@mkdir -p $(@D)
@@ -276,23 +277,24 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 
 C_FILES = $(wildcard *.c *.h lib/*.[ch] services/*.[ch] tests/*.[ch] \
 	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] \
-	bench/peers/*.[ch])
+	bench/peers/*.[ch] include/*.h examples/*.c fuzz/*.[ch])
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
-	bench/*.c) $(PEER_SOURCES)
+	bench/*.c examples/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
-	bench/takeover
+	bench/takeover examples/new-service
 
 check:
 	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
-		CFLAGS='-O2 -Werror' all
+		CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=clang BUILD=build/check-clang \
-		PROGRAM=build/check-clang/preforkd CFLAGS='-O2 -Werror' all
+		PROGRAM=build/check-clang/preforkd CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=musl-gcc BUILD=build/check-musl \
-		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all
+		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all examples
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--suppress=ctuuninitvar --error-exitcode=1 $(ALL_CPPFLAGS) \
-		-Ilib $(CHECKED)
-	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib
+		-Ilib -Iinclude $(CHECKED)
+	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib \
+		-Iinclude
 	clang-format --dry-run --Werror $(C_FILES)
 	shellcheck $(SHELL_FILES)
 	mandoc -T lint -W warning man/preforkd.8.in
@@ -301,4 +303,5 @@ clean:
 	rm -rf build preforkd
 
 .PHONY: all run install uninstall test chaos test-long \
-	test-every-instruction bench bench-quick bench-takeover check clean
+	examples new-service fuzz fuzz-quick test-every-instruction \
+	bench bench-quick bench-takeover check clean

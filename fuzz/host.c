@@ -62,7 +62,7 @@ preforkd_reply(struct preforkd_conn *conn, const void *bytes, size_t count)
 	HOST_CHECK(count <= PREFORKD_REPLY_MAX - (at - conn->before));
 	HOST_CHECK(at + count <= ANSWER_MAX);
 	if (at + count > answer->count) {
-		answer->count = at + count;
+		answer->count = 2 * (at + count);
 		answer->bytes = realloc(answer->bytes, answer->count);
 		HOST_CHECK(answer->bytes);
 	}

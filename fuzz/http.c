@@ -2,6 +2,9 @@
  * What examples/http.c says to any input is responses, each of which has a
  * status that it may have, a length, and a body of that length, or none, as a
  * HEAD asks for; and nothing but the site's own bytes.
+ *
+ * An input that begins with a NUL is a script: each byte stands for a request
+ * of which it is known how it is answered.
  */
 #include <string.h>
 #include <sys/stat.h>
@@ -10,7 +13,7 @@
 
 #include "host.h"
 
-enum { LARGE = 300 << 10 };
+enum { LARGE = 260 << 10, SCRIPT = 32 };
 
 static unsigned char large[LARGE];
 
@@ -105,9 +108,15 @@ is_error(int status)
 	return false;
 }
 
+/* What a script's requests are answered with, as it is expected. */
+static int expected[SCRIPT];
+static size_t expected_count;
+
 static void
 check(const struct host_answer *answer)
 {
+	size_t number = 0;
+	bool timed_out = false;
 	const char *at = (const char *)answer->bytes;
 	const char *end = at + answer->count;
 
@@ -118,6 +127,10 @@ check(const struct host_answer *answer)
 		HOST_CHECK(is_error(r.status) || r.status == 200 ||
 		    r.status == 301 || r.status == 404 || r.status == 405);
 		HOST_CHECK(!is_error(r.status) || r.closes);
+		HOST_CHECK(expected_count == 0 || r.status == 408 ||
+		    (number < expected_count && r.status == expected[number]));
+		timed_out |= r.status == 408;
+		number++;
 		if (at < end && !begins(at, end, "HTTP/1.1 ")) {
 			HOST_CHECK((size_t)(end - at) >= r.length);
 			HOST_CHECK(is_body(at, &r));
@@ -129,6 +142,64 @@ check(const struct host_answer *answer)
 	}
 	HOST_CHECK(answer->reason == PREFORKD_END ||
 	    answer->reason == PREFORKD_FINISHED);
+	HOST_CHECK(number >= expected_count || timed_out);
+}
+
+/* ---- scripts ------------------------------------------------------------- */
+
+#define HEAD " HTTP/1.1\r\nHost: a\r\n"
+
+static const struct {
+	const char *request;
+	int status;
+	bool closes;
+} known[] = {
+	{ "GET /" HEAD "\r\n", 200, false },
+	{ "\r\nGET /d/?q" HEAD "\r\n", 200, false },
+	{ "HEAD /large" HEAD "\r\n", 200, false },
+	{ "GET /large" HEAD "\r\n", 200, false },
+	{ "GET /a%20%62.txt HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200,
+	    false },
+	{ "GET HTTP://a/d/e.css" HEAD "CONTENT-LENGTH:\t3 \r\n\r\n\r\n\r", 200,
+	    false },
+	{ "GET /d" HEAD "\r\n", 301, false },
+	{ "GET /d/../index.html" HEAD "\r\n", 404, false },
+	{ "HEAD /x" HEAD "\r\n", 404, false },
+	{ "POST /" HEAD "Content-Length: 18\r\n\r\nGET / HTTP/1.1\r\n\r\n", 405,
+	    false },
+	{ "get /" HEAD "\r\n", 405, false },
+	{ "GET /" HEAD "Connection: a, close\r\n\r\n", 200, true },
+	{ "GET /large HTTP/1.0\r\n\r\n", 200, true },
+	{ "PUT /" HEAD "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n", 405,
+	    true },
+	{ "GET /%" HEAD "\r\n", 400, true },
+	{ "GET /" HEAD "Host: a\r\n\r\n", 400, true },
+	{ "GET /" HEAD "Content-Length : 1\r\n\r\n", 400, true },
+	{ "POST /" HEAD "Transfer-Encoding: chunked\r\n\r\n", 411, true },
+	{ "POST /" HEAD "Content-Length: 65537\r\n\r\n", 413, true },
+	{ "GET / HTTP/2.0\r\n", 505, true },
+};
+
+enum { KNOWN = sizeof known / sizeof known[0] };
+
+static void
+follow_script(const unsigned char *script, size_t count)
+{
+	char *text = malloc((size_t)SCRIPT * 128), *to = text;
+	bool closed = false;
+
+	HOST_CHECK(text);
+	for (size_t i = 0; i < count && i < SCRIPT; i++) {
+		size_t n = script[i] % KNOWN;
+
+		to = stpcpy(to, known[n].request);
+		if (!closed)
+			expected[expected_count++] = known[n].status;
+		closed |= known[n].closes;
+	}
+	host_converse((unsigned char *)text, (size_t)(to - text), check);
+	expected_count = 0;
+	free(text);
 }
 
 /* ---- the site ------------------------------------------------------------ */
@@ -183,6 +254,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t count);
 int
 LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t count)
 {
-	host_converse(bytes, count, check);
+	if (count > 0 && *bytes == '\0')
+		follow_script(bytes + 1, count - 1);
+	else
+		host_converse(bytes, count, check);
 	return 0;
 }

@@ -1,0 +1,498 @@
+#!/usr/bin/env bats
+# examples/http.c: what HTTP/1.1 asks of a server of files, and the clients that
+# people use.
+
+load helper
+
+make_site() {
+	mkdir -p site/deep/er 'site/a b' site/.hidden
+	printf '<!DOCTYPE html>\n<title>home</title>\n' >site/index.html
+	printf 'deep\n' >site/deep/er/index.html
+	printf 'body { color: red }\n' >site/deep/style.css
+	printf '%s\n' '{ "from": "json" }' >site/data.json
+	printf 'odd\n' >'site/a b/c%d.txt'
+	printf 'secret\n' >site/.hidden/file
+	printf 'secret\n' >secret
+	ln -s ../secret site/link
+	: >site/empty
+	head -c 1000000 /dev/urandom >site/large.bin
+}
+
+# serve [OPTIONS...]: starts a server of the directory "site".
+serve() {
+	[[ -d site ]] || make_site
+	start_server --listen "127.0.0.1:0=$EXAMPLES/http.so:$PWD/site" "$@"
+	URL=http://$HOST:$PORT
+}
+
+# ask FORMAT [ARGUMENT...]: sends what printf(1) makes of it, then ends.
+ask() {
+	# shellcheck disable=SC2059
+	printf "$@" | nc -N "$HOST" "$PORT"
+}
+
+# gets STATUS FORMAT...: the answer to it begins with this status.
+gets() {
+	local status=$1 line
+	shift
+	line=$(ask "$@" | head -n 1)
+	if [[ $line != "HTTP/1.1 $status "* ]]; then
+		printf '%q gets %q instead of %s\n' "$1" "$line" "$status"
+		return 1
+	fi
+}
+
+needs() {
+	command -v "$1" >/dev/null || skip_or_fail "$1 is not installed"
+}
+
+# kill_workers N: one after the other, each as soon as it has a successor.
+kill_workers() {
+	local i pid
+	for ((i = 0; i < $1; i++)); do
+		pid=$(worker_pid 0)
+		kill -KILL "$pid"
+		wait_until was_replaced 0 "$pid"
+	done
+}
+
+# --- what is there -------------------------------------------------------------
+
+@test "GET and HEAD: a file, its type and its length" {
+	serve
+	local path type
+	while read -r path type; do
+		run -0 curl -fsS -D head -o body "$URL/$path"
+		cmp body "site/$path"
+		grep -qix "content-type: $type"$'\r' head
+		grep -qix "content-length: $(stat -c %s "site/$path")"$'\r' head
+		grep -qiE '^date: [A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} GMT.$' head
+		curl -fsSI "$URL/$path" | sed '/^Date/d' >head_only
+		sed '/^Date/d' head | cmp - head_only
+	done <<-'END'
+		index.html text/html; charset=utf-8
+		deep/style.css text/css; charset=utf-8
+		data.json application/json
+		empty application/octet-stream
+		large.bin application/octet-stream
+	END
+}
+
+@test "the date is now" {
+	serve
+	local told now
+	told=$(date -d "$(curl -fsSI "$URL/" | sed -n 's/^Date: //p' |
+		tr -d '\r')" +%s)
+	now=$(date +%s)
+	((now - told <= 2 && told <= now))
+}
+
+@test "a directory has its index.html, and its name a slash" {
+	serve
+	[ "$(curl -fsS "$URL/")" = "$(<site/index.html)" ]
+	[ "$(curl -fsS "$URL/deep/er/")" = deep ]
+	run -0 curl -sS -o /dev/null -w '%{http_code} %{redirect_url}' \
+		"$URL/deep/er"
+	[ "$output" = "301 $URL/deep/er/" ]
+	[ "$(curl -fsSL "$URL/deep/er")" = deep ]
+	run -0 curl -sS -o /dev/null -w '%{redirect_url}' "$URL/a%20b"
+	[ "$output" = "$URL/a%20b/" ]
+	gets 404 'GET /deep/ HTTP/1.1\r\nHost: a\r\n\r\n'
+}
+
+@test "a path is decoded, and its query left out" {
+	serve
+	[ "$(curl -fsS "$URL/a%20b/c%25d.txt")" = odd ]
+	[ "$(curl -fsS "$URL/%61%20b/c%25d.txt?a=%zz&b")" = odd ]
+	gets 400 'GET /%%zz HTTP/1.1\r\nHost: a\r\n\r\n'
+	gets 400 'GET /a%%2 HTTP/1.1\r\nHost: a\r\n\r\n'
+	gets 400 'GET /index.html%%00 HTTP/1.1\r\nHost: a\r\n\r\n'
+}
+
+@test "nothing outside of the directory, nothing hidden, no link" {
+	serve
+	local path
+	for path in /../secret /deep/../../secret /%2e%2e/secret \
+		/..%2fsecret '/deep/..%2f..%2fsecret' //../secret \
+		"/$PWD/secret" /link /.hidden/file /.hidden/ /./index.html \
+		/deep/../index.html '/..\secret'; do
+		gets 404 'GET %s HTTP/1.1\r\nHost: a\r\n\r\n' "$path"
+		ask 'GET %s HTTP/1.1\r\nHost: a\r\n\r\n' "$path" >answer
+		not grep -q secret answer
+	done
+}
+
+# --- the protocol --------------------------------------------------------------
+
+@test "400: what is no request" {
+	serve
+	local bad
+	for bad in 'GET\r\n\r\n' 'GET /\r\n\r\n' ' GET / HTTP/1.1\r\n\r\n' \
+		'GET  / HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET /a b HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET / http/1.1\r\nHost: a\r\n\r\n' \
+		'GET / HTTP/1.10\r\nHost: a\r\n\r\n' \
+		'GET / HTTP/1.1 \r\nHost: a\r\n\r\n' \
+		'GET / HTTP/1.1\nHost: a\n\n' \
+		'GET / HTTP/1.1\r\r\n' \
+		'GET index.html HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET * HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET /#x HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET / HTTP/1.1\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a b\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost : a\r\n\r\n' \
+		'GET / HTTP/1.1\r\n Host: a\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nx: y\r\n z\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\n: y\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nx\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nx: \001\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nx: \000\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1x\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: \r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n' \
+		'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n' \
+		'\026\003\001\002\000\001'; do
+		gets 400 "$bad"
+	done
+	stream_is_closed 'x\r\n'
+}
+
+# stream_is_closed FORMAT: after the answer the server ends the connection.
+stream_is_closed() {
+	exec 5<>"/dev/tcp/$HOST/$PORT"
+	# shellcheck disable=SC2059
+	printf "$1" >&5
+	timeout "$PATIENCE" cat <&5 >/dev/null
+	exec 5>&-
+}
+
+@test "404, 405, 411, 505" {
+	serve
+	gets 404 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n'
+	gets 404 'HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n'
+	local method
+	for method in POST PUT DELETE PATCH OPTIONS TRACE get Head X; do
+		gets 405 '%s / HTTP/1.1\r\nHost: a\r\n\r\n' "$method"
+	done
+	gets 405 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'
+	gets 405 'CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n'
+	ask 'POST / HTTP/1.1\r\nHost: a\r\n\r\n' | grep -qx $'Allow: GET, HEAD\r'
+	gets 411 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+	gets 505 'GET / HTTP/2.0\r\n\r\n'
+	gets 505 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+}
+
+@test "413: a body that is too large, and the client hears why" {
+	serve
+	gets 413 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 65537\r\n\r\n'
+	gets 413 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999999999\r\n\r\n'
+	head -c 20000000 /dev/zero >upload
+	run -0 curl -sS -o /dev/null -w '%{http_code}' -H Expect: \
+		--data-binary @upload "$URL/"
+	[ "$output" = 413 ]
+	run -0 curl -sS -o /dev/null -w '%{http_code}' \
+		--data-binary @upload "$URL/"
+	[ "$output" = 413 ]
+}
+
+@test "414 and 431: a head that is too long" {
+	serve
+	local long
+	long=$(head -c 9000 /dev/zero | tr '\0' a)
+	gets 414 'GET /%s HTTP/1.1\r\nHost: a\r\n\r\n' "$long"
+	gets 431 'GET / HTTP/1.1\r\nHost: a\r\nx: %s\r\n\r\n' "$long"
+	gets 431 'GET / HTTP/1.1\r\nHost: a\r\n%s' \
+		"$(printf 'x: y\\r\\n%.0s' {1..2000})"
+	gets 200 'GET /?%s HTTP/1.1\r\nHost: a\r\n\r\n' "${long:0:8000}"
+}
+
+@test "408: a request that does not come whole" {
+	serve
+	exec 5<>"/dev/tcp/$HOST/$PORT"
+	printf 'GET / HTTP/1.1\r\nHost: a\r\n' >&5
+	local line
+	read -r -t "$PATIENCE" line <&5
+	exec 5>&-
+	[ "$line" = $'HTTP/1.1 408 Request Timeout\r' ]
+}
+
+@test "a small body is read over" {
+	serve
+	run -0 ask 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\nGET /x HTTP/1.1\r\n\r\nXGET /data.json HTTP/1.1\r\nHost: a\r\n\r\n'
+	[ "$(grep -c '^HTTP/1.1 ' <<<"$output")" -eq 2 ]
+	[[ $output == *'{ "from": "json" }' ]]
+	head -c 60000 /dev/zero >upload
+	run -0 curl -sS -o /dev/null -w '%{http_code} %{num_connects}\n' \
+		--data-binary @upload "$URL/" --next \
+		-sS -o /dev/null -w '%{http_code} %{num_connects}\n' "$URL/"
+	[ "$output" = $'405 1\n200 0' ]
+}
+
+@test "keep-alive as HTTP/1.1 and HTTP/1.0 have it" {
+	serve
+	run -0 curl -fsS -o /dev/null -o /dev/null -o /dev/null \
+		-w '%{num_connects}\n' "$URL/" "$URL/data.json" "$URL/empty"
+	[ "$output" = $'1\n0\n0' ]
+	stream_is_closed 'GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n'
+	stream_is_closed 'GET / HTTP/1.0\r\n\r\n'
+	ask 'GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n' |
+		grep -qx $'Connection: keep-alive\r'
+	run -0 ask 'GET / HTTP/1.0\r\n\r\nGET / HTTP/1.0\r\n\r\n'
+	[ "$(grep -c '^HTTP/1.1 200' <<<"$output")" -eq 1 ]
+	run -0 ask 'GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET / HTTP/1.0\r\n\r\n'
+	[ "$(grep -c '^HTTP/1.1 200' <<<"$output")" -eq 2 ]
+}
+
+@test "a target may be a whole URL, and an empty line come first" {
+	serve
+	gets 200 'GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n'
+	gets 200 'GET HTTP://example.org HTTP/1.1\r\nHost: example.org\r\n\r\n'
+	gets 200 'GET http://example.org?x HTTP/1.1\r\nHost: example.org\r\n\r\n'
+	gets 200 '\r\n\r\nGET / HTTP/1.1\r\nHost:\r\n\r\n'
+}
+
+@test "a request that comes byte by byte" {
+	serve
+	local request byte
+	request=$'GET /data.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+	exec 5<>"/dev/tcp/$HOST/$PORT"
+	while IFS= read -r -d '' -n 1 byte; do
+		printf %s "$byte" >&5
+	done <<<"$request"
+	[[ $(cat <&5) == *'{ "from": "json" }' ]]
+	exec 5>&-
+}
+
+# --- pipelining, and what happens to workers -----------------------------------
+
+# make_numbers N: files that tell their number, the higher the longer.
+make_numbers() {
+	local i
+	mkdir site
+	for ((i = 0; i < $1; i++)); do
+		printf "%0$((i * 20 + 1))d\n" "$i" >"site/$i.txt"
+	done
+}
+
+# requests N COUNT, responses N COUNT: for those files, over and over.
+requests() {
+	awk -v files="$1" -v count="$2" 'BEGIN {
+		for (i = 0; i < count; i++)
+			printf "GET /%d.txt HTTP/1.1\r\nHost: a\r\n\r\n", i % files
+	}'
+}
+
+responses() {
+	awk -v files="$1" -v count="$2" 'BEGIN {
+		for (i = 0; i < count; i++) {
+			n = i % files
+			printf "HTTP/1.1 200 OK\r\n"
+			printf "Content-Type: text/plain; charset=utf-8\r\n"
+			printf "Content-Length: %d\r\n\r\n", n * 20 + 2
+			printf "%0" (n * 20 + 1) "d\n", n
+		}
+	}'
+}
+
+@test "50,000 pipelined requests are answered in their order" {
+	make_numbers 50
+	serve
+	requests 50 50000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output
+	cmp output <(responses 50 50000)
+}
+
+@test "pipelined requests while workers are killed: the same" {
+	make_numbers 50
+	serve --workers 1
+	requests 50 200000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output &
+	local client=$!
+	kill_workers 15
+	wait "$client"
+	cmp output <(responses 50 200000)
+}
+
+@test "pipelined requests over reloads: the same" {
+	make_numbers 50
+	serve --workers 2
+	requests 50 200000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output &
+	local client=$! i
+	for i in {1..5}; do
+		reload
+	done
+	wait "$client"
+	cmp output <(responses 50 200000)
+}
+
+@test "many requests behind a large file" {
+	serve --workers 1
+	{
+		printf 'GET /large.bin HTTP/1.1\r\nHost: a\r\n\r\n'
+		awk 'BEGIN {
+			for (i = 0; i < 20000; i++)
+				printf "GET /data.json HTTP/1.1\r\nHost: a\r\n\r\n"
+		}'
+	} | nc -N "$HOST" "$PORT" >output
+	[ "$(grep -ao 'HTTP/1.1 200 OK' output | wc -l)" -eq 20001 ]
+	[ "$(tail -n 1 output)" = '{ "from": "json" }' ]
+}
+
+@test "a large file to a client that reads slowly, while workers are killed" {
+	serve --workers 1
+	exec 5<>"/dev/tcp/$HOST/$PORT"
+	printf 'GET /large.bin HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >&5
+	local line
+	while read -r line <&5 && [[ $line != $'\r' ]]; do :; done
+	local i
+	for i in {1..10}; do
+		dd bs=1000 count=50 iflag=fullblock status=none <&5 >>output
+		kill_workers 1
+	done
+	cat <&5 >>output
+	exec 5>&-
+	cmp output site/large.bin
+}
+
+@test "a large file goes on over a reload, but not with other content" {
+	make_site
+	head -c 20000000 /dev/urandom >site/large.bin
+	cp site/large.bin before
+	serve --workers 1
+	exec 5<>"/dev/tcp/$HOST/$PORT" 6<>"/dev/tcp/$HOST/$PORT"
+	printf 'GET /large.bin HTTP/1.0\r\n\r\n' >&5
+	printf 'GET /large.bin HTTP/1.0\r\n\r\n' >&6
+	local line
+	while read -r line <&5 && [[ $line != $'\r' ]]; do :; done
+	while read -r line <&6 && [[ $line != $'\r' ]]; do :; done
+	reload
+	cat <&5 | cmp - before
+	head -c 20000000 /dev/urandom >site/large.bin
+	reload
+	cat <&6 >rest 2>/dev/null || true
+	exec 5>&- 6>&-
+	(($(stat -c %s rest) < 20000000))
+	cmp -n "$(stat -c %s rest)" rest before
+	curl -fsS "$URL/large.bin" | cmp - site/large.bin
+}
+
+@test "HUP shows what has changed on the disk" {
+	serve
+	echo new >site/new.txt
+	rm site/data.json
+	gets 404 'GET /new.txt HTTP/1.1\r\nHost: a\r\n\r\n'
+	reload
+	[ "$(curl -fsS "$URL/new.txt")" = new ]
+	gets 404 'GET /data.json HTTP/1.1\r\nHost: a\r\n\r\n'
+}
+
+@test "a site that cannot be served is refused, and a reload keeps the old" {
+	expect_error 'service .*http.so'
+	expect_error 'reload failed'
+	local bad
+	for bad in "$EXAMPLES/http.so" "$EXAMPLES/http.so:nowhere"; do
+		launch --listen "127.0.0.1:0=$bad"
+		wait_until not is_alive "$MASTER"
+	done
+	log_has 'nowhere: No such file or directory'
+	serve
+	truncate -s 80M site/huge
+	reload
+	log_has 'site/huge: with it the site has more than 64 MiB'
+	log_has 'reload failed: .*; nothing has changed'
+	[ "$(curl -fsS "$URL/deep/er/")" = deep ]
+	rm site/huge
+	reload
+	log_has ' reloaded: '
+}
+
+# --- clients that nobody here wrote --------------------------------------------
+
+@test "wrk" {
+	needs wrk
+	serve --workers 2
+	run -0 wrk -t 1 -c 50 -d 2 "$URL/data.json"
+	[[ $output =~ ([0-9]+)\ requests\ in ]]
+	((BASH_REMATCH[1] > 1000))
+	[[ $output != *'Socket errors'* && $output != *'Non-2xx'* ]]
+}
+
+@test "wrk, while workers are killed and the site is reloaded" {
+	needs wrk
+	serve --workers 1
+	start_client wrk -t 1 -c 50 -d 3 "$URL/data.json"
+	local i client=${CLIENTS[0]}
+	for i in {1..5}; do
+		kill_workers 2
+		reload
+	done
+	wait_until not is_alive "$client"
+	run -0 cat client.0
+	[[ $output == *'requests in'* ]]
+	[[ $output != *'Socket errors'* && $output != *'Non-2xx'* ]]
+}
+
+@test "ab, with keep-alive and without" {
+	needs ab
+	serve --workers 2
+	run -0 ab -q -k -n 20000 -c 20 "$URL/data.json"
+	[[ $output == *'Complete requests:      20000'* ]]
+	[[ $output == *'Keep-Alive requests:    20000'* ]]
+	[[ $output == *'Failed requests:        0'* ]]
+	[[ $output != *'Non-2xx'* ]]
+	run -0 ab -q -n 5000 -c 20 "$URL/large.bin"
+	[[ $output == *'Complete requests:      5000'* ]]
+	[[ $output == *'Failed requests:        0'* ]]
+}
+
+@test "h2load, as HTTP/1.1 and pipelining" {
+	needs h2load
+	serve --workers 2
+	run -0 h2load --h1 -n 20000 -c 20 -m 16 "$URL/data.json"
+	[[ $output == *'20000 succeeded, 0 failed, 0 errored, 0 timeout'* ]]
+	[[ $output == *'status codes: 20000 2xx'* ]]
+}
+
+@test "curl, 100 files on 10 connections at once" {
+	serve --workers 4
+	local i
+	for i in {1..100}; do
+		printf 'url = "%s/large.bin"\noutput = "got.%s"\n' "$URL" "$i"
+	done >list
+	run -0 curl -fsS --parallel --parallel-max 10 -K list
+	for i in {1..100}; do
+		cmp "got.$i" site/large.bin
+	done
+}
+
+# browser: the name of what is installed.
+browser() {
+	command -v chromium || command -v chromium-browser ||
+		command -v google-chrome
+}
+
+# The page is complete when its script has got the style sheet and the data.
+@test "Chromium shows a page with a style sheet, a script and data" {
+	local chromium
+	chromium=$(browser) || skip_or_fail 'chromium is not installed'
+	make_site
+	printf '%s\n' '<!DOCTYPE html><title>page</title>' \
+		'<link rel="stylesheet" href="deep/style.css">' \
+		'<body>waiting<script src="script.js"></script>' >site/page.html
+	cat >site/script.js <<-'END'
+		addEventListener("load", async () => {
+			const data = await (await fetch("data.json")).json();
+			const color = getComputedStyle(document.body).color;
+			document.body.textContent = data.from + ", " + color;
+		});
+	END
+	serve --workers 2
+	run -0 timeout 60 "$chromium" --headless --no-sandbox --disable-gpu \
+		--disable-quic --no-first-run --disable-background-networking \
+		--disable-component-update --disable-sync \
+		--user-data-dir="$PWD/profile" --virtual-time-budget=10000 \
+		--dump-dom "$URL/page.html" 2>errors
+	[[ $output == *'json, rgb(255, 0, 0)'* ]]
+}
