@@ -395,15 +395,15 @@ reconcile_unwanted(struct master *m, unsigned number)
 	struct crew *crew = &m->crew;
 	struct slot *slot = &crew->slots[number];
 
-	if (!slot->pair)
+	if (!slot->pair) {
 		slot->retire_ms = 0;
-	if (!slot->pair && slot->proven)
-		start(m, number, &crew->config); /* somebody may be waiting */
-	else if (!slot->pair)
+		if (slot->proven) /* somebody may be waiting */
+			start(m, number, &crew->config);
 		return;
-	else if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
+	}
+	if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
 		return;
-	else if (slot->retire_ms == 0)
+	if (slot->retire_ms == 0)
 		slot->retire_ms = crew->now_ms + RETIRE_MS;
 	else if (crew->now_ms >= slot->retire_ms && !is_retiring(crew))
 		crew_retire(crew, slot->pair);

@@ -447,7 +447,7 @@ call_make(struct loop *loop, enum slot_phase next)
 	conn.service = call_service(loop, t->fd);
 	conn.connection = &memory->connections[t->fd];
 	conn.outcome = &t->outcome;
-	*conn.peer.text = *conn.local.text = '\0';
+	conn.peer.text[0] = conn.local.text[0] = '\0';
 	store(t->runner, loop->pid);
 	begin_outcome(&conn);
 	if (!conn.service)

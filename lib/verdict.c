@@ -57,14 +57,20 @@ name_call(struct verdict_history *history, const struct death *death)
 	history->call = death->call;
 }
 
+/* So many kills from outside are taken for the call's own doing. */
+static bool
+is_one_kill_too_many(struct verdict_history *history, const struct death *death)
+{
+	return !death->ordered && ++history->kills >= VERDICT_KILLS;
+}
+
 static void
 count_call(struct verdict_history *history, const struct death *death)
 {
 	if (death->hung)
 		history->faults = VERDICT_FAULTS;
-	else if (is_fault(death->status))
-		history->faults++;
-	else if (!death->ordered && ++history->kills >= VERDICT_KILLS)
+	else if (is_fault(death->status) ||
+	    is_one_kill_too_many(history, death))
 		history->faults++;
 }
 

@@ -24,7 +24,7 @@ a_burst_then_a_trickle(void)
 	CHECK(take(&q, now_ms, 10000) == QUOTA_BURST);
 	CHECK(take(&q, now_ms + QUOTA_EVERY_MS - 1, 10) == 0);
 	CHECK(take(&q, now_ms + QUOTA_EVERY_MS, 10) == 1);
-	CHECK(take(&q, now_ms + 11 * QUOTA_EVERY_MS, 100) == 10);
+	CHECK(take(&q, now_ms + 11ULL * QUOTA_EVERY_MS, 100) == 10);
 	now_ms += 10ULL * QUOTA_BURST * QUOTA_EVERY_MS;
 	CHECK(take(&q, now_ms, 10000) == QUOTA_BURST);
 }

@@ -53,7 +53,7 @@ a_failed_start_is_not_tried_again_at_once(void)
 
 	CHECK(restart_failed_ms(&history) == RESTART_FIRST_MS);
 	CHECK(restart_failed_ms(&history) == RESTART_FIRST_MS);
-	CHECK(restart_failed_ms(&history) == 2 * RESTART_FIRST_MS);
+	CHECK(restart_failed_ms(&history) == 2ULL * RESTART_FIRST_MS);
 	CHECK(history.deaths == 3);
 }
 
