@@ -168,7 +168,7 @@ read_where() {
 	start_probe --workers 1
 	dial
 	say finish
-	head -c 4000000 /dev/zero >&"$CONN" 2>/dev/null || true
+	head -c 4000000 /dev/zero 2>/dev/null 1>&"$CONN" || true
 	hears bye
 	is_over
 	wait_until log_has 'closed for reason 1$'
