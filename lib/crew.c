@@ -283,7 +283,7 @@ send_candidate_order(struct pair *pair, const struct config *config)
 		.size = sizeof *config };
 
 	pair->candidate_asked = true;
-	pair_continue(message.pid);
+	pair_continue(pair);
 	pair_send_waiting(
 	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
 	    &message, &bytes);
@@ -309,7 +309,7 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 	pair->takeover_due = false;
 	pair->takeover++;
 	pair->told_candidate = is_candidates_turn(pair);
-	pair_continue(pair->told_candidate ? pair->candidate : pair->heir);
+	pair_continue(pair);
 	pair_send_waiting(
 	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
 	    &message, NULL);

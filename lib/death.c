@@ -325,10 +325,16 @@ take_stop(struct crew *crew, pid_t pid)
 
 	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG) <
 		0 ||
-	    info.si_pid == 0 || !pair || pair->worker != pid)
+	    info.si_pid == 0 || !pair)
 		return;
-	hang_stop(
-	    crew, pair, info.si_code == CLD_CONTINUED ? 0 : info.si_status);
+	if (pair->worker == pid) {
+		hang_stop(crew, pair,
+		    info.si_code == CLD_CONTINUED ? 0 : info.si_status);
+	} else if (info.si_code != CLD_CONTINUED) {
+		pair->others_stopped = true;
+		if (pair->taking_over || pair->candidate_asked)
+			pair_continue(pair);
+	}
 }
 
 void

@@ -263,10 +263,16 @@ pair_kill(struct pair *pair)
 }
 
 void
-pair_continue(pid_t pid)
+pair_continue(struct pair *pair)
 {
-	if (pid > 0)
-		kill(pid, SIGCONT); /* ours, as above */
+	const pid_t others[] = { pair->heir, pair->candidate, pair->seed };
+
+	if (!pair->others_stopped)
+		return;
+	pair->others_stopped = false;
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (others[i] > 0)
+			kill(others[i], SIGCONT); /* ours, as above */
 }
 
 void

@@ -80,6 +80,7 @@ struct pair {
 	struct pair_watch watch;
 	uint64_t stopped_ms; /* by a signal, since then; 0: it is not */
 	bool stuck;	     /* it does not move: steered away from */
+	bool others_stopped; /* one of those that wait may be */
 	struct verdict_history history;
 	char failure[sizeof(((struct control_message *)0)->text)];
 };
@@ -138,8 +139,8 @@ bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
 
-/* Has a process go on that somebody may have stopped: it is needed. */
-void pair_continue(pid_t pid);
+/* Has those who wait go on, if somebody has stopped one: it is needed now. */
+void pair_continue(struct pair *);
 
 /* Kills the worker where its successor is to go on. */
 void pair_kill_worker(struct pair *);
