@@ -64,14 +64,15 @@ close_failed(int fd)
 	return -1;
 }
 
-static int
+/* Where that is not allowed, as some systems have it for all but root, a client
+ * that comes in just this moment is reset instead of refused. */
+static void
 drop_all(int fd)
 {
 	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
 	struct sock_fprog program = { .len = 1, .filter = &nothing };
 
-	return setsockopt(
-	    fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 /* Turns what is bound alone into what our listeners may join by SO_REUSEPORT,
@@ -94,9 +95,9 @@ claim_once(const struct address *address, bool *raced)
 	if (fd < 0)
 		return -1;
 	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
-	    bind(fd, &address->socket.any, address->length) < 0 ||
-	    drop_all(fd) < 0)
+	    bind(fd, &address->socket.any, address->length) < 0)
 		return close_failed(fd);
+	drop_all(fd);
 	if (listen(fd, 0) < 0) {
 		*raced = true;
 		return close_failed(fd);
