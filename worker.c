@@ -627,7 +627,7 @@ take_over_if_meant(struct worker *w, const struct control_message *message)
 {
 	if (message->value == VERDICT_RESET)
 		return OVER;
-	if (!slot_claim_takeover(w->loop.memory, message->serial))
+	if (!slot_claim_takeover(w->loop.memory, message->serial, w->loop.pid))
 		return STANDBY; /* void, as another was told since */
 	return take_over(w, (enum verdict)message->value);
 }

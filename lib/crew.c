@@ -88,12 +88,11 @@ crew_log_status(const struct crew *crew)
 
 		if (!p)
 			continue;
-		log_info("slot %u: worker %d %s, %" PRIu64
-			 " connections, %" PRIu64 " accepted, %" PRIu64
-			 " bytes in, %" PRIu64 " bytes out, %" PRIu64
-			 " restarts, %" PRIu64
-			 " take-overs, standby %d, %" PRIu64
-			 " connections closed for a fault",
+		log_info(
+		    "slot %u: worker %d %s, %" PRIu64 " connections, %" PRIu64
+		    " accepted, %" PRIu64 " bytes in, %" PRIu64
+		    " bytes out, %" PRIu64 " restarts, %" PRIu64
+		    " take-overs, standby %d, %" PRIu64 " closed for a fault",
 		    i, (int)p->worker, pair_state_names[p->state],
 		    slot_open_connections(p->memory),
 		    p->memory->counters.accepted, p->memory->counters.received,
@@ -316,22 +315,36 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
 }
 
-/* There was nobody: a candidate takes over, in vain if there was somebody all
- * the same who was slow. */
+/* There was nobody: a candidate takes over. Where there was somebody all the
+ * same, who was slow, he finds it claimed. */
+static void
+tell_candidate(struct crew *crew, struct pair *pair)
+{
+	pair->rescue_ms = 0;
+	pair->takeover_due = true;
+	if (pair->candidate > 0)
+		crew_send_takeover(crew, pair);
+	else if (!pair->candidate_asked)
+		send_candidate_order(pair, &crew->config);
+}
+
+/* Nobody that we know of has taken over yet. If somebody else has begun to and
+ * has died at it, whom he has cloned is to be told. */
 static void
 rescue(struct crew *crew, struct pair *pair)
 {
+	pid_t taker = slot_taker(pair->memory, pair->takeover);
+
 	if (pair->rescue_ms == 0 || crew->now_ms < pair->rescue_ms)
 		return;
-	pair->rescue_ms = 0;
-	if (!is_orphaned(pair) || (pair->seed == 0 && pair->candidate == 0) ||
-	    !slot_claim_takeover(pair->memory, pair->takeover))
+	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
+	if (pair->rescue_ms == 0)
 		return;
-	pair->takeover_due = true;
-	if (pair->candidate == 0 && !pair->candidate_asked)
-		send_candidate_order(pair, &crew->config);
-	else if (pair->candidate > 0)
-		crew_send_takeover(crew, pair);
+	if (taker != 0 && !pair_is_child(taker))
+		crew_order_takeover(crew, pair, pair->verdict);
+	else if ((pair->seed > 0 || pair->candidate > 0) &&
+	    slot_claim_takeover(pair->memory, pair->takeover, getpid()))
+		tell_candidate(crew, pair);
 }
 
 void

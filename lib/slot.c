@@ -114,14 +114,26 @@ slot_is_valid(const struct slot_memory *memory, unsigned fds)
 	    turn_is_valid(memory);
 }
 
-bool
-slot_claim_takeover(struct slot_memory *memory, uint64_t serial)
-{
-	uint64_t taken = memory->taken;
+/* Serial and process in one word, as one store has to tell both. */
+enum { CLAIM_PID_BITS = 32 };
 
-	return serial > taken &&
-	    __atomic_compare_exchange_n(&memory->taken, &taken, serial, false,
+bool
+slot_claim_takeover(struct slot_memory *memory, uint64_t serial, int32_t pid)
+{
+	uint64_t last = memory->claim;
+	uint64_t claim = serial << CLAIM_PID_BITS | (uint32_t)pid;
+
+	return serial > last >> CLAIM_PID_BITS &&
+	    __atomic_compare_exchange_n(&memory->claim, &last, claim, false,
 		__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
+int32_t
+slot_taker(const struct slot_memory *memory, uint64_t serial)
+{
+	uint64_t claim = memory->claim;
+
+	return claim >> CLAIM_PID_BITS == serial ? (int32_t)(uint32_t)claim : 0;
 }
 
 void

@@ -155,7 +155,7 @@ struct slot_memory {
 	uint64_t sweep_wanted;	  /* something may time out or be given back */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
 	struct quota faults;	  /* logged, of connections closed for one */
-	uint64_t taken;		  /* the last take-over (control.h) */
+	uint64_t claim;	  /* the last take-over's: slot_claim_takeover */
 	uint64_t adopted; /* the last connection taken from another slot */
 	uint64_t handed;  /* the last connection given to another slot */
 	int32_t offered;  /* fd of the next one: nobody touches it; or 0 */
@@ -201,10 +201,15 @@ int slot_inherit(struct slot_memory *, bool inherit);
  * memory was mapped for, kept outside of it. */
 bool slot_is_valid(const struct slot_memory *, unsigned fds);
 
-/* Claims the take-over of that serial, for whoever comes first: who is told to
- * take over, or the master, that it may tell another. False where it has been
- * claimed, or a later one. */
-bool slot_claim_takeover(struct slot_memory *, uint64_t serial);
+/*
+ * Claims the take-over of that serial (control.h) for process PID, whoever
+ * comes first: who is told to take over, or the master, that it may tell
+ * another. False where it has been claimed, or a later one.
+ */
+bool slot_claim_takeover(struct slot_memory *, uint64_t serial, int32_t pid);
+
+/* Who has claimed the take-over of that serial, or 0. */
+int32_t slot_taker(const struct slot_memory *, uint64_t serial);
 
 /* Opens a transaction whose other fields are written; or ends it. */
 void slot_begin(struct slot_memory *, enum slot_phase, int fd);

@@ -337,7 +337,7 @@ kill_call() {
 	(($(log_count 'the service failed on its input') < 10 * each))
 	ask_status 2
 	(($(tail -n 2 "$LOG" |
-		sed -n 's/.*, \([0-9]*\) connections closed for a fault$/\1/p' |
+		sed -n 's/.*, \([0-9]*\) closed for a fault$/\1/p' |
 		paste -sd +) == 10 * each))
 	log_has 'more connections closed for such a reason were not logged'
 }
