@@ -166,13 +166,19 @@ build/tests/probe-2-bare.so: PROBE = -DPROBE_VERSION=2
 build/tests/probe-abi.so: PROBE = -DPROBE_ABI=999
 build/tests/probe-no-table.so: PROBE = -DPROBE_NO_TABLE
 
+build/tests/relay.so: tests/services/relay.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
+		-o $@ $<
+
 build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
 		-fPIC -shared -o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
-		$(PROBES:%=build/tests/%.so) $(EXAMPLES) $(OWN)
+		$(PROBES:%=build/tests/%.so) build/tests/relay.so \
+		$(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 
@@ -211,15 +217,47 @@ build/tests/every_instruction: lib/slot.c lib/slot.h lib/connection.h \
 
 # ---- measurements ----------------------------------------------------------
 
+BENCH_PROGRAMS = build/bench/load build/bench/strike
+
+# Of the peers in C, those whose library is there.
+PEER_SOURCES = $(addprefix bench/peers/,floor.c naive.c listener.c \
+	$(if $(wildcard /usr/include/event2/event.h),libevent.c) \
+	$(if $(wildcard /usr/include/uv.h),libuv.c))
+BENCH_PEERS = $(patsubst bench/peers/%.c,build/bench/%,\
+	$(filter-out %/listener.c,$(PEER_SOURCES))) \
+	$(if $(shell command -v go),build/bench/gonet)
+
 # make bench-takeover AGAINST=/some/other/preforkd compares with that, too.
-bench-takeover: $(PROGRAM) build/bench/load build/bench/preforkd-unshared
+bench-takeover: $(PROGRAM) $(BENCH_PROGRAMS) build/bench/preforkd-unshared
 	PREFORKD=$(CURDIR)/$(PROGRAM) bench/takeover $(AGAINST)
 
-bench: bench-takeover
+# PEERS="this floor" CONNECTIONS="50 1000" ROUNDS=5 run a part of it.
+export PEERS CONNECTIONS ROUNDS
 
-build/bench/load: bench/load.c
+bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS) $(BUILD)/examples/http.so
+	bench/bench $(PARTS)
+
+bench-quick: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)
+	bench/bench quick
+
+build/bench/load: $(addprefix bench/,load.c traffic.c client.c histogram.c \
+	tree.c)
+build/bench/strike: $(addprefix bench/,strike.c client.c tree.c)
+build/bench/floor build/bench/naive: bench/peers/listener.c
+build/bench/libevent: LDLIBS = -levent_core
+build/bench/libuv: LDLIBS = -luv
+
+$(BENCH_PROGRAMS): $(wildcard bench/*.h)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ bench/load.c
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ $(filter %.c,$^)
+
+build/bench/%: bench/peers/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ $(filter %.c,$^) $(LDLIBS)
+
+build/bench/%: bench/peers/%.go
+	@mkdir -p $(@D)
+	GOCACHE=$(CURDIR)/build/go GOFLAGS=-trimpath go build -o $@ $<
 
 # The same objects; only the clone is another.
 build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
@@ -230,10 +268,10 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 # ---- checks ----------------------------------------------------------------
 
 C_FILES = $(wildcard *.c *.h lib/*.[ch] services/*.[ch] tests/*.[ch] \
-	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] include/*.h \
-	examples/*.c fuzz/*.[ch])
+	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] \
+	bench/peers/*.[ch] include/*.h examples/*.c fuzz/*.[ch])
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
-	bench/*.c examples/*.c fuzz/*.c)
+	bench/*.c examples/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
 	bench/takeover examples/new-service
 
@@ -258,4 +296,4 @@ clean:
 
 .PHONY: all run install uninstall test chaos test-long \
 	examples new-service fuzz fuzz-quick \
-	test-every-instruction bench bench-takeover check clean
+	test-every-instruction bench bench-quick bench-takeover check clean

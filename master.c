@@ -1,8 +1,9 @@
 /*
  * The master: it hears of all that happens through one epoll instance (a
  * signalfd, the control sockets of each slot, the next deadline), and after
- * each wake-up `reconcile` brings what each slot is to what it should be. That
- * is the only place that forks. What slots are made of is lib/crew.c's.
+ * each wake-up `reconcile` brings what each slot is to what it should be. Only
+ * there, and at the end for what still waits, are slots begun. What they are
+ * made of is lib/crew.c's.
  */
 #include "master.h"
 
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 #include "lib/crew.h"
 #include "lib/death.h"
 #include "lib/handover.h"
+#include "lib/hang.h"
 #include "lib/hear.h"
 #include "lib/lending.h"
 #include "lib/log.h"
@@ -33,10 +36,15 @@ enum {
 	 * steered away from end meanwhile. */
 	RETIRE_MS = 1000,
 	EVENTS = 64,
+	/* Open files beside those of slots and ports, and a few that are open
+	 * for a moment. */
+	OWN_FDS = 16,
 };
 
+/* The last would end us, and nobody means that by them. */
 static const int handled_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
-	SIGUSR1, SIGTTIN, SIGTTOU, SIGCHLD };
+	SIGUSR1, SIGTTIN, SIGTTOU, SIGCHLD, SIGUSR2, SIGALRM, SIGVTALRM,
+	SIGPROF, SIGIO, SIGPWR, SIGSTKFLT, SIGXCPU };
 
 enum phase {
 	STARTING, /* not yet ready */
@@ -70,6 +78,20 @@ notify_status(const struct master *m, const char *state)
 
 /* ---- the end ------------------------------------------------------------ */
 
+/* A slot that is down has a queue all the same, which is to be answered. */
+static void
+start_for_queues(struct master *m)
+{
+	struct crew *crew = &m->crew;
+
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (!crew->slots[i].pair && crew->slots[i].proven &&
+		    !crew_start(crew, i, &crew->config, worker_run))
+			log_warning("cannot start worker %u for what waits in "
+				    "its queue: %s",
+			    i, strerror(errno));
+}
+
 static void
 end(struct master *m, enum control_type how, int exit_status)
 {
@@ -77,19 +99,30 @@ end(struct master *m, enum control_type how, int exit_status)
 	m->exit_status = exit_status;
 	notify_send("STOPPING=1\nSTATUS=%s",
 	    how == CONTROL_STOP ? "stopping" : "draining");
+	start_for_queues(m);
 	crew_end(&m->crew, how);
+}
+
+/* What an ending server cannot do any more. */
+static void
+ignore(const struct master *m, const char *name)
+{
+	log_info("%s: ignored: the server is %s", name,
+	    m->crew.how == CONTROL_STOP ? "stopping" : "draining");
 }
 
 static void
 end_by_signal(struct master *m, enum control_type how, const char *name)
 {
+	if (m->phase == ENDING && how == CONTROL_DRAIN) {
+		ignore(m, name);
+		return;
+	}
 	if (m->phase == ENDING && m->crew.how == CONTROL_STOP) {
 		log_warning("%s again: ending at once", name);
 		crew_kill(&m->crew);
 		return;
 	}
-	if (m->phase == ENDING && how == CONTROL_DRAIN)
-		return;
 	log_info("%s: %s; at most %" PRIu64 " ms",
 	    how == CONTROL_STOP ? "stopping" : "draining", name,
 	    m->crew.config.drain_timeout_ms);
@@ -132,8 +165,7 @@ fail_reload(struct master *m, const char *cause)
 			continue;
 		crew_dismiss_candidate(pair);
 		if (pair->state < PAIR_SERVING && !crew->slots[i].wanted) {
-			pair->state = PAIR_ENDING;
-			crew_give_up(pair);
+			crew_end_pair(pair);
 		}
 	}
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);
@@ -251,6 +283,7 @@ commit_reload(struct master *m)
 	crew_want(crew, crew->config.workers);
 	log_limit(crew->config.log_level);
 	m->phase = SWITCHING;
+	hang_wake(crew); /* there may have been no hang-timeout before */
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
@@ -293,8 +326,6 @@ complete_reload(struct master *m)
 static void
 reconcile_reload(struct master *m)
 {
-	if (m->phase == SERVING && m->reload_wanted)
-		begin_reload(m);
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
 	if (m->phase == RELOADING && m->crew.now_ms >= m->reload_due_ms)
@@ -303,9 +334,26 @@ reconcile_reload(struct master *m)
 		commit_reload(m);
 	if (m->phase == SWITCHING && !is_switching(m))
 		complete_reload(m);
+	if (m->phase == SERVING && m->reload_wanted)
+		begin_reload(m); /* last: it may have waited for the others */
 }
 
 /* ---- reconcile ---------------------------------------------------------- */
+
+static const char *
+remedy_for(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return ": raise LimitNOFILE= or ulimit -Hn";
+	case ENOMEM:
+		return ": lower max-connections, or raise ulimit -v";
+	case EAGAIN:
+		return ": raise TasksMax= or ulimit -u";
+	default:
+		return "";
+	}
+}
 
 /* Not while another starts that may open listeners: the order in which they
  * begin to listen must be known (lib/steering.h). */
@@ -315,15 +363,18 @@ start(struct master *m, unsigned number, const struct config *config)
 	struct crew *crew = &m->crew;
 	struct slot *slot = &crew->slots[number];
 	uint64_t delay_ms;
+	int error;
 
 	if (crew->now_ms < slot->restart_ms ||
 	    (!endpoints_has_all(&crew->endpoints, number, config) &&
 		crew_is_starting(crew)) ||
 	    crew_start(crew, number, config, worker_run))
 		return;
-	delay_ms = crew_put_off(crew, slot, 0);
-	log_error("cannot start worker %u: %s; trying again in %" PRIu64 " ms",
-	    number, strerror(errno), delay_ms);
+	error = errno;
+	delay_ms = crew_put_off_start(crew, slot);
+	log_error("cannot start worker %u: %s%s; trying again in %" PRIu64
+		  " ms",
+	    number, strerror(error), remedy_for(error), delay_ms);
 }
 
 static bool
@@ -339,12 +390,17 @@ is_retiring(const struct crew *crew)
 /* A slot that is to go keeps its worker until nobody is steered to it for a
  * moment; then others get its connections, one slot's at a time. */
 static void
-reconcile_unwanted(struct master *m, struct slot *slot)
+reconcile_unwanted(struct master *m, unsigned number)
 {
 	struct crew *crew = &m->crew;
+	struct slot *slot = &crew->slots[number];
 
 	if (!slot->pair)
 		slot->retire_ms = 0;
+	if (!slot->pair && slot->proven)
+		start(m, number, &crew->config); /* somebody may be waiting */
+	else if (!slot->pair)
+		return;
 	else if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
 		return;
 	else if (slot->retire_ms == 0)
@@ -360,7 +416,7 @@ reconcile_slot(struct master *m, unsigned number)
 	bool is_next = m->phase == RELOADING && number < m->next.workers;
 
 	if (!slot->wanted && !is_next) {
-		reconcile_unwanted(m, slot);
+		reconcile_unwanted(m, number);
 		return;
 	}
 	if (!slot->pair || slot->pair->state == PAIR_SERVING)
@@ -396,6 +452,7 @@ static bool
 is_served(const struct crew *crew, const struct slot *slot)
 {
 	return slot->wanted && slot->proven &&
+	    !(slot->pair && slot->pair->stuck) &&
 	    (slot->pair || slot->restart_ms <= crew->now_ms);
 }
 
@@ -439,6 +496,8 @@ reconcile(struct master *m)
 		give_up(m);
 	if (m->phase == ENDING)
 		return;
+	if (m->phase == STARTING && all_serve(crew))
+		become_ready(m);
 	reconcile_reload(m);
 	if (m->phase == SERVING)
 		endpoints_remove_unused(&crew->endpoints, &crew->config);
@@ -446,10 +505,8 @@ reconcile(struct master *m)
 	     (m->phase == RELOADING && i < m->next.workers);
 	     i++)
 		reconcile_slot(m, i);
-	if (m->phase == STARTING && all_serve(crew))
-		become_ready(m);
 	lending_reconcile(crew);
-	handover_pass_on(crew);
+	handover_retry(crew);
 	steer(crew);
 }
 
@@ -482,12 +539,28 @@ remove_worker(struct master *m)
 	crew_want(&m->crew, count - 1);
 }
 
+/* What only a server that goes on can do. */
+static void
+change(struct master *m, uint32_t number)
+{
+	if (m->phase == ENDING)
+		ignore(m, pair_signal((int)number).text + strlen("SIG"));
+	else if (number == SIGHUP)
+		m->reload_wanted = true;
+	else if (number == SIGTTIN)
+		add_worker(m);
+	else
+		remove_worker(m);
+}
+
 static void
 act_on_signal(struct master *m, uint32_t number)
 {
 	switch (number) {
 	case SIGHUP:
-		m->reload_wanted = true;
+	case SIGTTIN:
+	case SIGTTOU:
+		change(m, number);
 		break;
 	case SIGINT:
 		end_by_signal(m, CONTROL_STOP, "INT");
@@ -501,15 +574,12 @@ act_on_signal(struct master *m, uint32_t number)
 	case SIGUSR1:
 		crew_log_status(&m->crew);
 		break;
-	case SIGTTIN:
-		add_worker(m);
-		break;
-	case SIGTTOU:
-		remove_worker(m);
-		break;
 	case SIGCHLD:
 		death_reap(&m->crew);
 		break;
+	default:
+		log_info("ignoring %s: it means nothing here",
+		    pair_signal((int)number).text);
 	}
 }
 
@@ -620,9 +690,12 @@ block_signals(void)
 	for (size_t i = 0;
 	     i < sizeof handled_signals / sizeof handled_signals[0]; i++)
 		sigaddset(&handled, handled_signals[i]);
+	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
+		sigaddset(&handled, number);
 	/* A parent may have left SIGCHLD ignored, which would reap unseen. */
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* the log's file may have a limit */
 	sigprocmask(SIG_SETMASK, &handled, NULL);
 	return signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
 }
@@ -642,6 +715,26 @@ open_loop(struct master *m)
 	return false;
 }
 
+/* What we hold ourselves: for each slot its control sockets and a duplicate of
+ * each listener. True where that is too much. */
+static bool
+warn_of_own_limit(const struct master *m)
+{
+	const struct config *config = &m->crew.config;
+	const rlim_t needed = OWN_FDS + config->listen_count +
+	    (rlim_t)config->workers * (PAIR_ENDS + config->listen_count);
+	struct rlimit limit;
+
+	getrlimit(RLIMIT_NOFILE, &limit); /* cannot fail */
+	if (limit.rlim_cur >= needed)
+		return false;
+	log_warning("the master needs %ju open files for %u workers, the limit "
+		    "is %ju: raise LimitNOFILE= or ulimit -Hn, or lower "
+		    "workers",
+	    (uintmax_t)needed, config->workers, (uintmax_t)limit.rlim_cur);
+	return true;
+}
+
 static void
 warn_of_limits(struct master *m)
 {
@@ -658,7 +751,7 @@ warn_of_limits(struct master *m)
 				    "[::]:%u",
 			    address_format(bound).text, address_port(bound));
 	}
-	if (fds < wanted)
+	if (fds < wanted && !warn_of_own_limit(m))
 		log_warning("max-connections %u needs %u open files, the limit "
 			    "is %u: accepting pauses there; raise LimitNOFILE= "
 			    "or ulimit -Hn, or lower max-connections",

@@ -5,35 +5,43 @@
  * server. From here the reading order is master.c (what happens to slots), then
  * worker.c (what happens to connections), then lib/.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/config.h"
 #include "lib/control.h"
 #include "lib/log.h"
+#include "lib/service.h"
 #include "lib/title.h"
 #include "master.h"
 
 enum { EXIT_USAGE = 2 };
 
 static const char help[] =
-    "Usage: preforkd [OPTION]...      TCP echo, one worker process for each "
-    "core\n"
+    "Usage: preforkd [OPTION]...       a TCP server, one worker process for "
+    "each core\n"
     "What to serve\n"
-    "  -l, --listen ADDRESS:PORT  127.0.0.1:7, [::1]:7, :7 for all addresses; "
+    "  -l, --listen ADDRESS:PORT[=SERVICE[:ARGUMENT]]     may be repeated\n"
+    "                             127.0.0.1:7, [::1]:7, :7 for all addresses; "
     "port 0\n"
-    "                             picks one; may be repeated (default :8080)\n"
+    "                             picks one; SERVICE is echo, or the path of a "
+    "shared\n"
+    "                             object such as ./mine.so (default "
+    ":8080=echo)\n"
     "  -w, --workers N|auto       worker processes (auto: as many as CPUs)\n"
-    "      --pin-cpus             each worker on a CPU of its own\n"
+    "      --pin-cpus[=yes|no]    each worker on a CPU of its own (no)\n"
     "Limits; times as 500ms, 30s, 5m, 1h, or 0 for never\n"
     "      --max-connections N    of each worker; more wait in the queue "
     "(16384)\n"
     "      --backlog N            connections that may wait there (4096)\n"
     "      --idle-timeout TIME    close a connection that says nothing (0)\n"
     "      --write-timeout TIME   close a connection that does not read (1m)\n"
-    "      --drain-timeout TIME   end at the latest so long after TERM (30s)\n"
+    "      --drain-timeout TIME   end so long after TERM, with 0 at once "
+    "(30s)\n"
     "      --hang-timeout TIME    abort a worker that hangs for so long (30s)\n"
     "Configuration and log\n"
     "  -c, --config FILE          `key = value` lines, the keys as above "
@@ -41,11 +49,10 @@ static const char help[] =
     "                             dashes; the command line wins\n"
     "  -t, --check                validate, print what is in force, exit\n"
     "      --log-level LEVEL      error, warning, info or debug (info)\n"
-    "  -h, --help                 print this, exit\n"
-    "  -V, --version              print the version, exit\n"
+    "  -h, --help; -V, --version  print this, or the version; exit\n"
     "  HUP reload; TERM, INT stop; QUIT drain; USR1 log the state of each "
     "slot;\n"
-    "  slot; TTIN, TTOU one worker more, less. All of it: man preforkd\n";
+    "  TTIN, TTOU one worker more, less. All of it: man preforkd\n";
 
 /* What the command line asks for. */
 struct command {
@@ -71,13 +78,14 @@ list_options(struct option options[OPTIONS_MAX], char *letters)
 	};
 	size_t count = 0;
 
-	strcpy(letters, ":c:thV");
+	strcpy(letters, "+:c:thV"); /* no option behind an argument */
 	letters += strlen(letters);
 	for (size_t i = 0; config_key(i)->name; i++) {
 		const struct config_key *key = config_key(i);
 
 		options[count++] = (struct option) { key->name,
-			key->takes_value ? required_argument : no_argument,
+			key->takes_value ? required_argument
+					 : optional_argument,
 			NULL, OPTION_KEY + (int)i };
 		if (key->letter) {
 			*letters++ = key->letter;
@@ -110,17 +118,68 @@ misuse(const char *what, const char *argument, const char *remedy)
 	return EXIT_USAGE;
 }
 
+/* Puts the long options that ARGUMENT abbreviates into TEXT. Returns how many
+ * there are. */
+static int
+list_matches(
+    const char *argument, const struct option *options, char *text, size_t size)
+{
+	size_t length = strcspn(argument, "="), used = 0;
+	int count = 0;
+
+	*text = '\0';
+	for (; options->name && length > 2 && used < size; options++)
+		if (strncmp(argument + 2, options->name, length - 2) == 0)
+			used += (size_t)snprintf(text + used, size - used,
+			    "%s--%s", count++ ? ", " : "", options->name);
+	return count;
+}
+
+/* What getopt does not take. OPTOPT says whether it knows it at all. */
+static int
+refuse_option(const char *argument, const struct option *options)
+{
+	char matches[256], remedy[300];
+
+	if (strncmp(argument, "--", 2) != 0)
+		return misuse("unknown option",
+		    (char[]) { '-', (char)optopt, 0 }, ": see preforkd --help");
+	if (optopt != 0)
+		return misuse("option", argument, " takes no value");
+	if (list_matches(argument, options, matches, sizeof matches) < 2)
+		return misuse(
+		    "unknown option", argument, ": see preforkd --help");
+	snprintf(remedy, sizeof remedy, ": expected one of %s", matches);
+	return misuse("ambiguous option", argument, remedy);
+}
+
+static int
+refuse_without_value(const char *argument)
+{
+	const char *key = key_of_option(optopt);
+	char remedy[300];
+
+	snprintf(remedy, sizeof remedy, " needs a value: %s",
+	    key ? config_expected(key)
+		: "expected the path of a configuration file");
+	if (strncmp(argument, "--", 2) == 0)
+		return misuse("option", argument, remedy);
+	return misuse("option", (char[]) { '-', (char)optopt, 0 }, remedy);
+}
+
 /* Returns 0, or the exit status. */
 static int
-take_option(struct command *command, int option, const char *value,
-    const char *argument)
+take_option(struct command *command, int option, const char *value)
 {
 	struct config_source *source = &command->source;
 
 	switch (option) {
 	case 'c':
 		source->file = value;
-		return 0;
+		return *value ? 0
+			      : misuse("--config: invalid value", value,
+				    ": expected the path of a configuration "
+				    "file");
 	case 't':
 		command->check = true;
 		return 0;
@@ -130,13 +189,6 @@ take_option(struct command *command, int option, const char *value,
 	case 'V':
 		command->version = true;
 		return 0;
-	case ':':
-		return misuse("option", argument, " needs a value");
-	case '?':
-		if (strncmp(argument, "--", 2) == 0 && optopt != 0)
-			return misuse("option", argument, " takes no value");
-		return misuse(
-		    "unknown option", argument, ": see preforkd --help");
 	}
 	source->overrides[source->override_count++] =
 	    (struct config_override) { key_of_option(option), value };
@@ -159,7 +211,11 @@ read_command_line(int argc, char **argv, struct command *command)
 		option = getopt_long(argc, argv, letters, options, NULL);
 		if (option < 0)
 			break;
-		status = take_option(command, option, optarg, argv[position]);
+		if (option == '?')
+			return refuse_option(argv[position], options);
+		if (option == ':')
+			return refuse_without_value(argv[position]);
+		status = take_option(command, option, optarg);
 	}
 	if (status == 0 && optind < argc)
 		return misuse("unexpected argument", argv[optind],
@@ -180,10 +236,28 @@ print(const char *text)
 	return fputs(text, stdout) < 0 || fflush(stdout) != 0;
 }
 
-static int
-check(const struct config *config, enum config_result result)
+/* Loads what the configuration names. Returns false where some of it cannot be
+ * loaded, all of which is reported. */
+static bool
+check_services(const struct config_source *source, const struct config *config,
+    const struct config_report *report)
 {
-	if (result != CONFIG_VALID)
+	char error[SERVICE_ERROR];
+	bool valid = true;
+
+	for (unsigned n = 0; n < config->listen_count; n++)
+		if (!services_try(config, n, error)) {
+			config_complain(source, config, n, error, report);
+			valid = false;
+		}
+	return valid;
+}
+
+static int
+check(const struct config_source *source, const struct config *config,
+    const struct config_report *report)
+{
+	if (!check_services(source, config, report))
 		return 1;
 	config_print(config, stdout);
 	return fflush(stdout) != 0;
@@ -203,11 +277,26 @@ run(const struct command *command)
 	result = config_load(&command->source, &config, &report);
 	if (result == CONFIG_BAD_OPTIONS)
 		return EXIT_USAGE;
-	if (command->check)
-		return check(&config, result);
 	if (result == CONFIG_BAD_FILE)
-		return CONTROL_EXIT_PERMANENT;
+		return command->check ? 1 : CONTROL_EXIT_PERMANENT;
+	if (command->check)
+		return check(&command->source, &config, &report);
 	return master_run(&command->source, &config);
+}
+
+/* Whatever is opened next would take the number of a standard stream that is
+ * closed, and be written to, and inherited. Such a one becomes a file that
+ * cannot be written to, so that what is to be printed fails as before. */
+static void
+occupy_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 }
 
 int
@@ -219,6 +308,7 @@ main(int argc, char **argv)
 	struct command command = { .source.overrides = overrides };
 	int status = 1;
 
+	occupy_standard_streams();
 	if (arguments && overrides)
 		status = read_command_line(argc, arguments, &command);
 	else

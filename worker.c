@@ -60,6 +60,7 @@ struct worker {
 	pid_t standby;
 	enum verdict verdict; /* on what a predecessor left */
 	enum mode mode;
+	bool keeping; /* HANDING, but there is nobody to hand to for now */
 	bool clone_wanted;
 	uint64_t sweep_ms;    /* the next sweep; 0: none is due */
 	uint64_t deadline_ms; /* of draining or stopping; 0: none */
@@ -74,7 +75,7 @@ tell(struct worker *w, int control, struct control_message *message, int fd)
 {
 	message->pid = getpid();
 	/* Only a master that has gone does not take it: then so do we. */
-	if (control_send(control, message, fd, NULL) < 0)
+	if (control_tell(control, message, fd) < 0)
 		w->ended = true;
 }
 
@@ -239,13 +240,11 @@ offer(struct worker *w, int fd)
 {
 	struct slot_memory *memory = w->loop.memory;
 	struct control_message message = { .type = CONTROL_OFFER,
-		.pid = w->loop.pid,
 		.value = memory->handed + 1 };
 
 	store(memory->offered, fd);
 	message.label = parcel_pack(memory, fd);
-	if (control_send(w->loop.control, &message, fd, NULL) < 0)
-		w->ended = true; /* as in tell */
+	tell(w, w->loop.control, &message, fd);
 }
 
 static void
@@ -253,7 +252,7 @@ offer_next(struct worker *w)
 {
 	struct slot_memory *memory = w->loop.memory;
 
-	if (w->mode != HANDING || memory->offered != 0)
+	if (w->mode != HANDING || w->keeping || memory->offered != 0)
 		return;
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
 		if (connection_is_open(&memory->connections[fd])) {
@@ -271,6 +270,24 @@ let_go(struct worker *w, uint64_t number)
 		exchange_hand(&w->loop, memory->offered, number);
 }
 
+/* The offer is taken back. What happened meanwhile was not heeded: the kernel
+ * reports it anew. */
+static void
+keep(struct worker *w, uint64_t number)
+{
+	struct slot_memory *memory = w->loop.memory;
+	int fd = memory->offered;
+
+	w->keeping = true;
+	if (fd == 0 || number != memory->handed + 1)
+		return;
+	/* Cannot fail: it is registered, and nothing is allocated. */
+	loop_watch(&w->loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
+	    memory->connections[fd].generation);
+	w->loop.timer_ms = w->loop.now_ms; /* to look at it */
+	store(memory->offered, 0);
+}
+
 /* Takes a connection from another slot, once. */
 static void
 adopt(struct worker *w, const struct control_message *message, int fd)
@@ -282,8 +299,10 @@ adopt(struct worker *w, const struct control_message *message, int fd)
 		intake_adopt(&w->loop, fd, &message->label, message->value);
 	else if (fd >= 0)
 		close(fd);
-	if (message->value <= memory->adopted)
-		tell_value(w, CONTROL_ADOPTED, message->value);
+	tell_value(w,
+	    message->value <= memory->adopted ? CONTROL_ADOPTED
+					      : CONTROL_REFUSED,
+	    message->value);
 }
 
 /* ---- the master's word -------------------------------------------------- */
@@ -298,7 +317,6 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	} else if (intake_add(&w->loop, message->serial,
 		       (uint32_t)message->value, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
-		intake_release(&w->loop, message->serial);
 		return;
 	}
 	w->intake.armed = false; /* to arm it with the others */
@@ -327,6 +345,7 @@ static void
 hand_over(struct worker *w)
 {
 	w->mode = HANDING;
+	w->keeping = false;
 	if (w->loop.memory->offered != 0)
 		offer(w, w->loop.memory->offered);
 }
@@ -359,6 +378,9 @@ obey(struct worker *w, const struct control_message *message, int fd)
 		break;
 	case CONTROL_HANDED:
 		let_go(w, message->value);
+		break;
+	case CONTROL_KEEP:
+		keep(w, message->value);
 		break;
 	case CONTROL_ADOPT:
 		adopt(w, message, fd);
@@ -547,6 +569,7 @@ become_standby(struct worker *w)
 {
 	w->loop.pid = getpid();
 	w->mode = SERVING;
+	w->keeping = false;
 	w->loop.stopping = false;
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
@@ -570,8 +593,7 @@ take_over(struct worker *w, enum verdict verdict)
 	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
-	if (w->config.pin_cpus)
-		pair_pin(w->slot);
+	pair_place(w->master, w->slot, w->config.pin_cpus);
 	w->loop.now_ms = clock_ms();
 	w->loop.timer_ms = w->loop.now_ms;	/* to look for them */
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
@@ -583,13 +605,10 @@ take_over(struct worker *w, enum verdict verdict)
 static enum role
 take_over_if_meant(struct worker *w, const struct control_message *message)
 {
-	struct slot_memory *memory = w->loop.memory;
-
 	if (message->value == VERDICT_RESET)
 		return OVER;
-	if (message->serial <= memory->taken)
-		return STANDBY; /* a candidate's that is dead */
-	store(memory->taken, message->serial);
+	if (!slot_claim_takeover(w->loop.memory, message->serial))
+		return STANDBY; /* void, as another was told since */
 	return take_over(w, (enum verdict)message->value);
 }
 

@@ -90,6 +90,8 @@ struct preforkd_service {
 	uint32_t state_size;
 	uint32_t state_version;
 
+	int duplex; /* not 0: `input` is called, too, while `more` is due */
+
 	/*
 	 * Once in each process that may become a worker, before any client:
 	 * read files, make tables. ARGUMENT is what stands behind the service's
@@ -110,10 +112,13 @@ struct preforkd_service {
 	 * The client has sent BYTES, COUNT (at least 1) of them, the first
 	 * being the first that was not consumed. Returns how many are consumed:
 	 *
-	 * - 0: no whole message yet. They come again with more behind them
-	 *   (while `more` is due: after it, as they are).
+	 * - 0: no whole message yet. They come again with more behind them.
 	 * - some: what is left comes again at once, so one call may take one
 	 *   message and leave the next to the next call.
+	 *
+	 * While `more` is due there is no such call, and nothing is read: so
+	 * messages are answered in their order. A service whose answer is none
+	 * to a message sets `duplex`; then only what a call has left waits.
 	 *
 	 * A number above COUNT aborts the connection.
 	 */

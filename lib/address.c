@@ -33,6 +33,23 @@ set_v4(struct address *address, const char *ip, in_port_t port)
 	return inet_pton(AF_INET, ip, &address->socket.v4.sin_addr) == 1;
 }
 
+/* An IPv4-mapped address (RFC 4291, 2.5.5.2) means the IPv4 address, which a
+ * socket of either family would take: so it becomes that. */
+static void
+unmap(struct address *address)
+{
+	struct sockaddr_in6 v6 = address->socket.v6;
+
+	if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+		return;
+	memset(&address->socket, 0, sizeof address->socket);
+	address->socket.v4.sin_family = AF_INET;
+	address->socket.v4.sin_port = v6.sin6_port;
+	memcpy(&address->socket.v4.sin_addr, &v6.sin6_addr.s6_addr[12],
+	    sizeof address->socket.v4.sin_addr);
+	address->length = sizeof address->socket.v4;
+}
+
 /* IP may end in "%INTERFACE" (RFC 4007, 11). */
 static bool
 set_v6(struct address *address, char *ip, in_port_t port)
@@ -48,7 +65,10 @@ set_v6(struct address *address, char *ip, in_port_t port)
 		if (address->socket.v6.sin6_scope_id == 0)
 			return false;
 	}
-	return inet_pton(AF_INET6, ip, &address->socket.v6.sin6_addr) == 1;
+	if (inet_pton(AF_INET6, ip, &address->socket.v6.sin6_addr) != 1)
+		return false;
+	unmap(address);
+	return true;
 }
 
 bool

@@ -25,8 +25,8 @@ struct address_text {
 	char text[ADDRESS_TEXT];
 };
 
-/* Reads ADDRESS:PORT, [ADDRESS]:PORT or :PORT, numeric only. False where the
- * text is none of these. */
+/* Reads ADDRESS:PORT, [ADDRESS]:PORT or :PORT, numeric only; IPv4-mapped IPv6
+ * is read as IPv4. False where the text is none of these. */
 bool address_parse(const char *text, struct address *);
 
 /* "127.0.0.1:80" or "[::1]:80"; an IPv4-mapped address shows as IPv4. */

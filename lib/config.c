@@ -10,7 +10,7 @@
 
 #include "service.h"
 
-enum { MESSAGE_BYTES = 512 };
+enum { MESSAGE_BYTES = 1024, PATH_SHOWN = 200 };
 
 /* Reads VALUE into CONFIG. Returns NULL, or what was expected instead. */
 typedef const char *parse_function(struct config *config, const char *value);
@@ -139,16 +139,26 @@ parse_listen(struct config *config, const char *value)
 	service = cut(value, '=', text, sizeof text);
 	if (!service || !address_parse(text, &listen->address))
 		return "expected ADDRESS:PORT such as 127.0.0.1:8080, "
-		       "[::1]:8080, or :8080 for every address";
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (address_overlaps(
-			&listen->address, &config->listen[i].address))
-			return "expected an address and port that no other "
-			       "listen covers";
+		       "[::1]:8080, or :8080 for every address; names are not "
+		       "resolved";
+	listen->line = listen->ordinal = 0;
 	expected = parse_service(listen, strchr(value, '=') ? service : "echo");
 	if (!expected)
 		config->listen_count++;
 	return expected;
+}
+
+/* The address as it is written in the file. */
+static struct address_text
+listen_text(const struct config_listen *listen)
+{
+	struct address_text result;
+
+	if (!listen->address.any_family)
+		return address_format(&listen->address);
+	snprintf(result.text, sizeof result.text, ":%u",
+	    address_port(&listen->address));
+	return result;
 }
 
 static void
@@ -157,12 +167,7 @@ print_listen(const struct config *config, FILE *out)
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		const struct config_listen *listen = &config->listen[i];
 
-		if (listen->address.any_family)
-			fprintf(out, "listen = :%u",
-			    address_port(&listen->address));
-		else
-			fprintf(out, "listen = %s",
-			    address_format(&listen->address).text);
+		fprintf(out, "listen = %s", listen_text(listen).text);
 		if (strcmp(listen->service, "echo") != 0 || *listen->argument)
 			fprintf(out, "=%s%s%s", listen->service,
 			    *listen->argument ? ":" : "", listen->argument);
@@ -298,7 +303,7 @@ print_log_level(const struct config *config, FILE *out)
 static const char *
 parse_pin_cpus(struct config *config, const char *value)
 {
-	/* On the command line the option alone says yes. */
+	/* On the command line the option alone says yes, too. */
 	config->pin_cpus = !value || strcmp(value, "yes") == 0;
 	return config->pin_cpus || strcmp(value, "no") == 0
 	    ? NULL
@@ -349,16 +354,12 @@ find_rule(const char *name)
 	return NULL;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-complain(const struct config_report *report, const char *format, ...)
+const char *
+config_expected(const char *key)
 {
-	char message[MESSAGE_BYTES];
-	va_list arguments;
+	struct config scratch = { .listen_count = 0 };
 
-	va_start(arguments, format);
-	vsnprintf(message, sizeof message, format, arguments);
-	va_end(arguments);
-	report->error(report->context, message);
+	return find_rule(key)->parse(&scratch, ""); /* no key takes that */
 }
 
 static void
@@ -388,13 +389,114 @@ trim(char *text)
 	return text;
 }
 
-/* The file being read, for its messages. */
+/* Where settings come from, for the messages. */
 struct reader {
-	const char *path;
+	const char *path; /* NULL: the command line */
 	unsigned line;
 	unsigned seen[RULES]; /* the line in which a key was set, or 0 */
 	const struct config_report *report;
 };
+
+/* Writes "path:line: " or "preforkd: --", which is what a key follows there.
+ * Of a long path the end is shown. */
+static size_t
+write_place(const struct reader *reader, char *text, size_t size)
+{
+	size_t length;
+
+	if (!reader->path)
+		return (size_t)snprintf(text, size, "preforkd: --");
+	length = strlen(reader->path);
+	if (length <= PATH_SHOWN)
+		return (size_t)snprintf(
+		    text, size, "%s:%u: ", reader->path, reader->line);
+	return (size_t)snprintf(text, size,
+	    "...%s:%u: ", reader->path + length - PATH_SHOWN, reader->line);
+}
+
+/* Reports an error at the reader's place. */
+static void __attribute__((format(printf, 2, 3)))
+complain(const struct reader *reader, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	size_t length = write_place(reader, message, sizeof message);
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message + length, sizeof message - length, format, arguments);
+	va_end(arguments);
+	reader->report->error(reader->report->context, message);
+}
+
+/* The address before the last that no server could listen on beside it, or
+ * NULL. */
+static const struct config_listen *
+find_conflict(const struct config *config)
+{
+	const struct config_listen *last =
+	    &config->listen[config->listen_count - 1];
+
+	for (const struct config_listen *other = config->listen; other < last;
+	     other++)
+		if (address_overlaps(&other->address, &last->address))
+			return other;
+	return NULL;
+}
+
+static unsigned
+count_same(const struct config *config)
+{
+	const struct config_listen *last =
+	    &config->listen[config->listen_count - 1];
+	unsigned count = 0;
+
+	for (const struct config_listen *other = config->listen; other < last;
+	     other++)
+		count += address_equal(&other->address, &last->address);
+	return count;
+}
+
+/* The last address of CONFIG is new, from VALUE; one that conflicts is taken
+ * back. */
+static bool
+settle_listen(
+    const struct reader *reader, struct config *config, const char *value)
+{
+	struct config_listen *last = &config->listen[config->listen_count - 1];
+	const struct config_listen *other = find_conflict(config);
+	char line[32] = "";
+
+	last->line = reader->line;
+	last->ordinal = count_same(config);
+	if (!other)
+		return true;
+	if (other->line != 0)
+		snprintf(line, sizeof line, " in line %u", other->line);
+	complain(reader,
+	    "listen: invalid value \"%.100s\": expected an address and port "
+	    "that no other listen covers, as \"%s\"%s does",
+	    value, listen_text(other).text, line);
+	config->listen_count--;
+	return false;
+}
+
+static bool
+set(const struct reader *reader, struct config *config, const struct rule *rule,
+    const char *value)
+{
+	const char *expected;
+
+	if (value && (*value == '"' || *value == '\''))
+		expected = "expected it without quotes";
+	else
+		expected = rule->parse(config, value);
+	if (!expected)
+		return rule->parse != parse_listen ||
+		    settle_listen(reader, config, value);
+	complain(reader, "%s: invalid value \"%.100s\": %s", rule->key.name,
+	    value, expected);
+	return false;
+}
 
 static bool
 complain_unknown(const struct reader *reader, const char *key)
@@ -406,9 +508,7 @@ complain_unknown(const struct reader *reader, const char *key)
 		length +=
 		    (size_t)snprintf(names + length, sizeof names - length,
 			"%s%s", length ? ", " : "", rule->key.name);
-	complain(reader->report,
-	    "%s:%u: %.64s: unknown key: expected one of %s", reader->path,
-	    reader->line, key, names);
+	complain(reader, "%.64s: unknown key: expected one of %s", key, names);
 	return false;
 }
 
@@ -417,25 +517,29 @@ set_from_file(struct reader *reader, struct config *config, const char *key,
     const char *value)
 {
 	const struct rule *rule = find_rule(key);
-	const char *expected;
 	unsigned *seen;
 
 	if (!rule)
 		return complain_unknown(reader, key);
 	seen = &reader->seen[rule - rules];
 	if (*seen != 0 && rule->parse != parse_listen) {
-		complain(reader->report,
-		    "%s:%u: %s: already set in line %u: expected it once",
-		    reader->path, reader->line, key, *seen);
+		complain(reader, "%s: already set in line %u: expected it once",
+		    key, *seen);
 		return false;
 	}
 	*seen = reader->line;
-	expected = rule->parse(config, value);
-	if (expected)
-		complain(reader->report,
-		    "%s:%u: %s: invalid value \"%.100s\": %s", reader->path,
-		    reader->line, key, value, expected);
-	return !expected;
+	return set(reader, config, rule, value);
+}
+
+/* Windows' editors begin a file with a byte order mark. */
+static char *
+skip_mark(const struct reader *reader, char *line)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	if (reader->line == 1 && strncmp(line, mark, sizeof mark - 1) == 0)
+		return line + sizeof mark - 1;
+	return line;
 }
 
 static bool
@@ -443,23 +547,20 @@ read_line(
     struct reader *reader, struct config *config, char *line, size_t length)
 {
 	bool text = strlen(line) == length;
-	char *key = trim(line);
+	char *key = trim(skip_mark(reader, line));
 	char *equals = strchr(key, '=');
 
 	if (text && *key == '\0')
 		return true;
-	if (!text) {
-		complain(reader->report,
-		    "%s:%u: %.64s: a NUL byte: expected a text file",
-		    reader->path, reader->line, key);
+	if (!text)
+		complain(
+		    reader, "%.64s: a NUL byte: expected a text file", key);
+	else if (!equals)
+		complain(reader, "%.64s: no value: expected key = value", key);
+	else if (equals == key)
+		complain(reader, "%.64s: no key: expected key = value", key);
+	if (!text || !equals || equals == key)
 		return false;
-	}
-	if (!equals) {
-		complain(reader->report,
-		    "%s:%u: %.64s: no value: expected key = value",
-		    reader->path, reader->line, key);
-		return false;
-	}
 	*equals = '\0';
 	return set_from_file(reader, config, trim(key), trim(equals + 1));
 }
@@ -467,9 +568,13 @@ read_line(
 static bool
 complain_unreadable(const struct reader *reader)
 {
-	complain(reader->report,
-	    "%s: cannot read it: %s: expected a readable configuration file",
+	char message[MESSAGE_BYTES];
+
+	snprintf(message, sizeof message,
+	    "%.400s: cannot read it: %s: expected a readable configuration "
+	    "file",
 	    reader->path, strerror(errno));
+	reader->report->error(reader->report->context, message);
 	return false;
 }
 
@@ -502,25 +607,33 @@ static bool
 apply_overrides(const struct config_source *source, struct config *config,
     const struct config_report *report)
 {
+	const struct reader reader = { .report = report };
 	bool valid = true, listens = false;
 
 	for (size_t i = 0; i < source->override_count; i++) {
 		const struct config_override *override = &source->overrides[i];
 		const struct rule *rule = find_rule(override->key);
-		const char *expected;
 
 		if (rule->parse == parse_listen && !listens) {
 			listens = true; /* replaces the file's list */
 			config->listen_count = 0;
 		}
-		expected = rule->parse(config, override->value);
-		if (!expected)
-			continue;
-		complain(report, "preforkd: --%s: invalid value \"%.100s\": %s",
-		    override->key, override->value, expected);
-		valid = false;
+		if (!set(&reader, config, rule, override->value))
+			valid = false;
 	}
 	return valid;
+}
+
+void
+config_complain(const struct config_source *source, const struct config *config,
+    unsigned n, const char *what, const struct config_report *report)
+{
+	unsigned line = config->listen[n].line;
+	const struct reader reader = { .path = line ? source->file : NULL,
+		.line = line,
+		.report = report };
+
+	complain(&reader, "listen: %s", what);
 }
 
 enum config_result

@@ -24,7 +24,10 @@ enum {
 
 /* ADDRESS:PORT[=SERVICE[:ARGUMENT]] */
 struct config_listen {
-	struct address address;		/* as asked for */
+	struct address address; /* as asked for */
+	unsigned
+	    ordinal;   /* how often that stands before it: only with port 0 */
+	unsigned line; /* in the file; 0: not from there */
 	char service[CONFIG_SERVICE];	/* a path if it has a slash in it */
 	char argument[CONFIG_ARGUMENT]; /* or "" */
 	uint32_t endpoint; /* set by the master: what it calls the address */
@@ -49,11 +52,14 @@ struct config {
 struct config_key {
 	const char *name;
 	char letter;	  /* its short option, or '\0' */
-	bool takes_value; /* in the file all do */
+	bool takes_value; /* must have one there; in the file all do */
 };
 
 /* The keys, ended by one without a name. */
 const struct config_key *config_key(size_t index);
+
+/* What a key's value should be: "expected a number from 1 to 65535". */
+const char *config_expected(const char *key);
 
 /* Where a configuration comes from; kept to read it anew at a reload. */
 struct config_source {
@@ -76,6 +82,12 @@ struct config_report {
 	void (*error)(void *context, const char *message);
 	void *context;
 };
+
+/* Reports that something is wrong with CONFIG's Nth address, which SOURCE has.
+ */
+void
+config_complain(const struct config_source *source, const struct config *config,
+    unsigned n, const char *what, const struct config_report *report);
 
 /* Fills CONFIG from SOURCE. Reports every error, not only the first; CONFIG is
  * to be used only when the result is CONFIG_VALID. Touches no port. */

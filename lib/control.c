@@ -1,9 +1,12 @@
 #include "control.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { AGAIN_MS = 10 }; /* between two tries */
 
 /* Aligned as cmsg(3) wants it. */
 union ancillary {
@@ -31,9 +34,9 @@ attach_fd(struct msghdr *header, union ancillary *ancillary, int fd)
 	memcpy(CMSG_DATA(rights), &fd, sizeof fd);
 }
 
-int
-control_send(int control, const struct control_message *message, int fd,
-    const struct control_bytes *bytes)
+static int
+send_flagged(int control, const struct control_message *message, int fd,
+    const struct control_bytes *bytes, int flags)
 {
 	union ancillary ancillary = { { 0 } };
 	struct iovec parts[2] = { { (void *)message, sizeof *message } };
@@ -47,9 +50,41 @@ control_send(int control, const struct control_message *message, int fd,
 	if (fd >= 0)
 		attach_fd(&header, &ancillary, fd);
 	do
-		sent = sendmsg(control, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
+		sent = sendmsg(control, &header, MSG_NOSIGNAL | flags);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -1 : 0;
+}
+
+int
+control_send(int control, const struct control_message *message, int fd,
+    const struct control_bytes *bytes)
+{
+	return send_flagged(control, message, fd, bytes, MSG_DONTWAIT);
+}
+
+bool
+control_is_over(int error)
+{
+	return error == EPIPE || error == ECONNRESET;
+}
+
+/* What a send with a descriptor can lack for a moment: sendmsg(2), unix(7). */
+static bool
+is_scarcity(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM ||
+	    error == ETOOMANYREFS;
+}
+
+int
+control_tell(int control, const struct control_message *message, int fd)
+{
+	int result;
+
+	while ((result = send_flagged(control, message, fd, NULL, 0)) < 0 &&
+	    is_scarcity(errno))
+		poll(NULL, 0, AGAIN_MS);
+	return result;
 }
 
 static int

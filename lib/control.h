@@ -21,6 +21,7 @@
 #ifndef PREFORKD_CONTROL_H
 #define PREFORKD_CONTROL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ enum control_type {
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */
 	CONTROL_HAND,	 /* hand your connections over, one after another */
 	CONTROL_HANDED,	 /* another slot has connection number VALUE */
+	CONTROL_KEEP,	 /* none can take number VALUE: serve it on, and offer
+			    no other until CONTROL_HAND comes again */
 	CONTROL_ADOPT,	 /* fd, label: take it, as number VALUE */
 	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
 			    the most, then end */
@@ -70,6 +73,7 @@ enum control_type {
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
 	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
 	CONTROL_ADOPTED,   /* has number VALUE */
+	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
 	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
 
 	/* standby or seed to master, on its own socket */
@@ -106,10 +110,18 @@ struct control_bytes {
 int control_pair(int pair[2]);
 
 /* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
- * unless NULL, and never waits. Returns 0, or -1 with errno: EPIPE where the
- * other side has gone, EAGAIN where it has long stopped reading. */
+ * unless NULL, and never waits. Returns 0, or -1 with errno: of the other side
+ * (control_is_over), or EAGAIN where it has not read for a while, or of the
+ * kernel's resources. */
 int control_send(int control, const struct control_message *, int fd,
     const struct control_bytes *bytes);
+
+/* True for the errors that say that the other side has gone. */
+bool control_is_over(int error);
+
+/* The same, but waits until there is room. Returns 0, or -1 with errno where no
+ * waiting helps: as a rule because the other side has gone. */
+int control_tell(int control, const struct control_message *, int fd);
 
 /*
  * Receives a message, and what lies behind it where BYTES is not NULL; FD

@@ -13,7 +13,13 @@
 #include "log.h"
 
 enum {
-	KILL_MS = 1000, /* past its time, what was asked to end is killed */
+	KILL_MS = 1000,	 /* past its time, what was asked to end is killed */
+	RESCUE_MS = 100, /* for a standby that we do not know of */
+	/* Descriptors of a worker beside connections and listeners: its
+	 * streams, epoll instance and control sockets, and some on their way.
+	 */
+	FDS_FIXED = 16,
+	SEND_AGAIN_MS = 10, /* what a worker's socket had no room for */
 };
 
 /* ---- what is known ------------------------------------------------------ */
@@ -95,10 +101,15 @@ crew_log_status(const struct crew *crew)
 	log_counts(crew);
 }
 
+/* A table can be smaller than max-connections wants: then it has room beside
+ * what we know to be in it. */
 static bool
-has_room(const struct pair *pair)
+has_room(const struct crew *crew, const struct pair *pair)
 {
-	return slot_open_connections(pair->memory) + SLOT_FDS_BESIDE <
+	uint64_t open = slot_open_connections(pair->memory);
+
+	return open < crew->config.max_connections &&
+	    open + FDS_FIXED + crew->config.listen_count + pair->lent <
 	    pair->fds;
 }
 
@@ -115,6 +126,23 @@ crew_pair_at(const struct crew *crew, int fd)
 	return NULL;
 }
 
+bool
+crew_can_take(const struct crew *crew, const struct pair *pair)
+{
+	return crew->slots[pair->slot].wanted && pair->state == PAIR_SERVING &&
+	    has_room(crew, pair);
+}
+
+struct pair *
+crew_less_loaded(struct pair *a, struct pair *b)
+{
+	return !a ||
+		slot_open_connections(b->memory) <
+		    slot_open_connections(a->memory)
+	    ? b
+	    : a;
+}
+
 struct pair *
 crew_least_loaded(const struct crew *crew, const struct pair *except)
 {
@@ -123,13 +151,8 @@ crew_least_loaded(const struct crew *crew, const struct pair *except)
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
-		if (!pair || pair == except || !crew->slots[i].wanted ||
-		    pair->state != PAIR_SERVING || !has_room(pair))
-			continue;
-		if (!best ||
-		    slot_open_connections(pair->memory) <
-			slot_open_connections(best->memory))
-			best = pair;
+		if (pair && pair != except && crew_can_take(crew, pair))
+			best = crew_less_loaded(best, pair);
 	}
 	return best;
 }
@@ -154,8 +177,10 @@ order_end(struct crew *crew, struct pair *pair)
 	uint64_t left_ms =
 	    crew->end_ms > crew->now_ms ? crew->end_ms - crew->now_ms : 0;
 
+	pair->hand_ms = 0;
 	pair_order(pair, CONTROL_CLOSE, 0);
 	pair_order(pair, crew->how, left_ms);
+	handover_keep(crew, pair);
 	pair->deadline_ms = crew->end_ms + KILL_MS;
 }
 
@@ -194,6 +219,19 @@ crew_switch(struct crew *crew, struct pair *pair)
 	pair->deadline_ms = crew->now_ms + KILL_MS;
 }
 
+static void
+brief_on_serving(struct crew *crew, struct pair *pair)
+{
+	order_listeners(crew, pair);
+	pair_order(pair, CONTROL_SERVE, 0);
+	if (pair->state != PAIR_RETIRING)
+		return;
+	pair_order(pair, CONTROL_CLOSE, 0);
+	pair_order(pair, CONTROL_HAND, 0);
+	pair->hand_ms = 0;
+	pair->deadline_ms = crew->now_ms + CREW_START_MS;
+}
+
 void
 crew_brief(struct crew *crew, struct pair *pair)
 {
@@ -201,18 +239,11 @@ crew_brief(struct crew *crew, struct pair *pair)
 
 	if (crew->ending) {
 		order_end(crew, pair);
-		return;
-	}
-	if (pair->switching) {
+	} else if (pair->switching) {
 		crew_switch(crew, pair);
 		return;
-	}
-	order_listeners(crew, pair);
-	pair_order(pair, CONTROL_SERVE, 0);
-	if (pair->state == PAIR_RETIRING) {
-		pair_order(pair, CONTROL_CLOSE, 0);
-		pair_order(pair, CONTROL_HAND, 0);
-		pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	} else {
+		brief_on_serving(crew, pair);
 	}
 	if (h->fd >= 0 && h->target == pair)
 		handover_send(h);
@@ -225,7 +256,9 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	pair->takeover_due = true;
 	pair->told_candidate = false;
 	pair->verdict = verdict;
-	pair->hung = false;
+	pair->worker_ms = crew->now_ms;
+	pair->hung = pair->killed = pair->stuck = false;
+	pair->stopped_ms = 0;
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	crew_send_takeover(crew, pair);
 }
@@ -248,17 +281,18 @@ send_candidate_order(struct pair *pair, const struct config *config)
 		.size = sizeof *config };
 
 	pair->candidate_asked = true;
+	pair_continue(message.pid);
 	pair_send_waiting(
 	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
 	    &message, &bytes);
 }
 
-/* Worker and standby are dead, and a candidate can be had: it is told when it
- * is born. */
+/* As far as we know worker and standby are dead. But a worker may have cloned a
+ * standby and died before it could say so: that one is told first. */
 static bool
 is_orphaned(const struct pair *pair)
 {
-	return pair->heir == 0 && pair->candidate == 0 && pair->seed > 0;
+	return pair->taking_over && !pair->told_candidate && pair->heir == 0;
 }
 
 void
@@ -270,17 +304,32 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 
 	if (!pair->takeover_due || pair_has_dying(pair))
 		return;
-	if (is_orphaned(pair)) {
-		if (!pair->candidate_asked)
-			send_candidate_order(pair, &crew->config);
-		return;
-	}
 	pair->takeover_due = false;
 	pair->takeover++;
 	pair->told_candidate = is_candidates_turn(pair);
+	pair_continue(pair->told_candidate ? pair->candidate : pair->heir);
 	pair_send_waiting(
 	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
 	    &message, NULL);
+	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
+}
+
+/* There was nobody: a candidate takes over, in vain if there was somebody all
+ * the same who was slow. */
+static void
+rescue(struct crew *crew, struct pair *pair)
+{
+	if (pair->rescue_ms == 0 || crew->now_ms < pair->rescue_ms)
+		return;
+	pair->rescue_ms = 0;
+	if (!is_orphaned(pair) || (pair->seed == 0 && pair->candidate == 0) ||
+	    !slot_claim_takeover(pair->memory, pair->takeover))
+		return;
+	pair->takeover_due = true;
+	if (pair->candidate == 0 && !pair->candidate_asked)
+		send_candidate_order(pair, &crew->config);
+	else if (pair->candidate > 0)
+		crew_send_takeover(crew, pair);
 }
 
 void
@@ -294,6 +343,13 @@ crew_give_up(struct pair *pair)
 	pair_send_waiting(pair->standby[0], &message, NULL);
 	pair_send_waiting(pair->standby[1], &message, NULL);
 	pair_send_waiting(pair->nursery, &message, NULL);
+}
+
+void
+crew_end_pair(struct pair *pair)
+{
+	pair->state = PAIR_ENDING;
+	crew_give_up(pair);
 }
 
 /* ---- births ------------------------------------------------------------- */
@@ -358,6 +414,15 @@ crew_put_off(struct crew *crew, struct slot *slot, uint64_t lived_ms)
 	return delay_ms;
 }
 
+uint64_t
+crew_put_off_start(struct crew *crew, struct slot *slot)
+{
+	uint64_t delay_ms = restart_failed_ms(&slot->restart);
+
+	slot->restart_ms = crew->now_ms + delay_ms;
+	return delay_ms;
+}
+
 void
 crew_serve(struct crew *crew, struct pair *pair)
 {
@@ -409,7 +474,7 @@ crew_kill(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair)
-			crew_give_up(crew->slots[i].pair);
+			crew_end_pair(crew->slots[i].pair);
 }
 
 /* The queues are the workers' now: when one has emptied and closed its
@@ -428,28 +493,56 @@ crew_end(struct crew *crew, enum control_type how)
 			continue;
 		if (!pair->switching)
 			crew_dismiss_candidate(pair);
-		if (pair->state < PAIR_SERVING) {
-			pair->state = PAIR_ENDING;
-			crew_give_up(pair);
-		} else {
+		if (pair->state == PAIR_STARTING && crew->slots[i].proven)
+			continue; /* somebody waits in its queue: crew_brief */
+		if (pair->state < PAIR_SERVING)
+			crew_end_pair(pair);
+		else
 			order_end(crew, pair);
-		}
 	}
 }
 
 /* ---- time --------------------------------------------------------------- */
+
+/* How long a call of the service may take is the hang-timeout's business. */
+static bool
+may_be_in_call(const struct crew *crew, const struct pair *pair)
+{
+	return !crew->ending && !pair->taking_over && !pair->hung &&
+	    pair->state >= PAIR_SERVING &&
+	    pair->memory->begun != pair->memory->done;
+}
+
+static void
+log_overdue(const struct pair *pair)
+{
+	if (pair->taking_over)
+		log_warning("standby %u (pid %d) has not taken over in %d ms: "
+			    "giving the slot up",
+		    pair->slot,
+		    (int)(pair->told_candidate ? pair->candidate : pair->heir),
+		    CREW_START_MS);
+	else
+		log_warning("worker %u (pid %d) is still %s: killing it",
+		    pair->slot, (int)pair->worker,
+		    pair->hung ? "hanging" : pair_state_names[pair->state]);
+}
 
 static void
 enforce_deadline(struct crew *crew, struct pair *pair)
 {
 	if (pair->deadline_ms == 0 || crew->now_ms < pair->deadline_ms)
 		return;
-	log_warning("worker %u (pid %d) is still %s: killing it", pair->slot,
-	    (int)pair->worker,
-	    pair->hung ? "hanging" : pair_state_names[pair->state]);
+	if (may_be_in_call(crew, pair)) {
+		pair->deadline_ms = crew->now_ms + KILL_MS;
+		return;
+	}
+	log_overdue(pair);
 	pair->deadline_ms = 0;
 	if (!crew->ending && !pair->taking_over && pair->heir > 0)
-		kill(pair->worker, SIGKILL);
+		pair_kill_worker(pair);
+	else if (crew->ending)
+		crew_end_pair(pair);
 	else
 		crew_give_up(pair);
 }
@@ -470,6 +563,8 @@ crew_keep_time(struct crew *crew)
 		if (crew->slots[i].pair) {
 			enforce_deadline(crew, crew->slots[i].pair);
 			clone_again(crew, crew->slots[i].pair);
+			rescue(crew, crew->slots[i].pair);
+			pair_send_rest(crew->slots[i].pair, crew->now_ms);
 		}
 	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
 		hang_look(crew);
@@ -497,6 +592,11 @@ crew_due_ms(const struct crew *crew)
 		if (slot->pair) {
 			bring_forward(&due_ms, slot->pair->deadline_ms);
 			bring_forward(&due_ms, slot->pair->clone_ms);
+			bring_forward(&due_ms, slot->pair->rescue_ms);
+			bring_forward(&due_ms, slot->pair->hand_ms);
+			if (slot->pair->outbox.first)
+				bring_forward(
+				    &due_ms, crew->now_ms + SEND_AGAIN_MS);
 		}
 	}
 	return due_ms;

@@ -69,6 +69,10 @@ void crew_log_status(const struct crew *);
 /* The pair whose control socket FD is, or NULL. */
 struct pair *crew_pair_at(const struct crew *, int fd);
 
+/* True where a pair serves, and has room for connections of other slots. */
+bool crew_can_take(const struct crew *, const struct pair *);
+/* Whichever serves fewer connections; A can be NULL. */
+struct pair *crew_less_loaded(struct pair *a, struct pair *b);
 /* The pair that serves the fewest connections and has room for more, or NULL.
  */
 struct pair *crew_least_loaded(const struct crew *, const struct pair *except);
@@ -91,6 +95,9 @@ bool crew_start(struct crew *, unsigned slot, const struct config *config,
  * in ms, for how long the slot gets no others. */
 uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
 
+/* The same for processes that could not be made. */
+uint64_t crew_put_off_start(struct crew *, struct slot *);
+
 /* Lets a slot that is ready serve. */
 void crew_serve(struct crew *, struct pair *);
 
@@ -100,8 +107,10 @@ void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
 /* Does so where it had to wait for somebody to die, if nobody is any more. */
 void crew_send_takeover(struct crew *, struct pair *);
 
-/* Kills a pair, with whoever of it we do not know yet. */
+/* Kills a pair, with whoever of it we do not know yet: a slot is lost; or has
+ * come to its end. */
 void crew_give_up(struct pair *);
+void crew_end_pair(struct pair *);
 
 /* Says all that a new worker may not know, because its predecessor died with
  * the order in hand, or because it changed since the image was taken. */

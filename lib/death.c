@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 
 #include "handover.h"
+#include "hang.h"
 #include "hear.h"
 #include "lending.h"
 #include "log.h"
@@ -17,20 +18,24 @@ progress(const struct slot_memory *memory)
 {
 	const struct slot_counters *counters = &memory->counters;
 
-	return memory->done + counters->accepted + counters->closed +
-	    counters->received + counters->sent;
+	return counters->accepted + counters->closed + counters->received +
+	    counters->sent;
 }
 
 /* Reads what the dead worker was at. It wrote that, so it is checked. */
 static struct death
-describe_death(const struct pair *pair, int status, pid_t pid)
+describe_death(
+    const struct crew *crew, const struct pair *pair, int status, pid_t pid)
 {
 	const struct slot_memory *memory = pair->memory;
 	const struct transaction *t = &memory->transaction;
 	struct death death = { .status = status,
 		.hung = pair->hung,
+		.ordered = pair->killed,
 		.valid = slot_is_valid(memory, pair->fds),
-		.progress = progress(memory) };
+		.progress = progress(memory),
+		.waits = memory->done,
+		.lived_ms = crew->now_ms - pair->worker_ms };
 
 	if (!death.valid || t->phase != PHASE_RUN)
 		return death;
@@ -43,7 +48,7 @@ describe_death(const struct pair *pair, int status, pid_t pid)
 static void
 bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 {
-	const struct death death = describe_death(pair, status, pid);
+	const struct death death = describe_death(crew, pair, status, pid);
 	enum verdict verdict = verdict_judge(&pair->history, &death);
 
 	if (verdict == VERDICT_RESET) {
@@ -83,14 +88,16 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	const char *cause = *pair->failure ? pair->failure : "";
 	uint64_t delay_ms;
 
-	pair->state = PAIR_ENDING;
-	crew_give_up(pair); /* it may just have cloned a standby */
+	crew_end_pair(pair); /* it may just have cloned a standby */
 	if (!slot->wanted) {
 		snprintf(crew->failure, sizeof crew->failure,
 		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
 		    *cause ? ": " : "", cause);
 	} else if (is_permanent(status)) {
 		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
+	} else if (crew->ending) {
+		log_warning("worker %u (pid %d) %s%s%s", pair->slot, (int)pid,
+		    pair_death(status).text, *cause ? ": " : "", cause);
 	} else {
 		delay_ms =
 		    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
@@ -112,8 +119,7 @@ worker_died(struct crew *crew, struct pair *pair, int status)
 	} else if (ended_as_ordered(crew, pair, status)) {
 		log_info(
 		    "worker %u (pid %d) has drained", pair->slot, (int)pid);
-		pair->state = PAIR_ENDING;
-		crew_give_up(pair);
+		crew_end_pair(pair);
 	} else if (pair->switching && WIFEXITED(status) &&
 	    WEXITSTATUS(status) == 0) {
 		crew_order_takeover(crew, pair, VERDICT_GO_ON);
@@ -293,14 +299,35 @@ reap(struct crew *crew, pid_t pid)
 	bury_all_gone(crew);
 }
 
+/* Was stopped, or continued. */
+static void
+take_stop(struct crew *crew, pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+	struct pair *pair = find_by_pid(crew, pid);
+
+	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG) <
+		0 ||
+	    info.si_pid == 0 || !pair || pair->worker != pid)
+		return;
+	hang_stop(
+	    crew, pair, info.si_code == CLD_CONTINUED ? 0 : info.si_status);
+}
+
 void
 death_reap(struct crew *crew)
 {
+	const int any = WEXITED | WSTOPPED | WCONTINUED;
 	siginfo_t info = { .si_pid = 0 };
 
-	while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+	while (waitid(P_ALL, 0, &info, any | WNOHANG | WNOWAIT) == 0 &&
 	    info.si_pid != 0) {
-		reap(crew, info.si_pid);
+		if (info.si_code == CLD_STOPPED ||
+		    info.si_code == CLD_CONTINUED ||
+		    info.si_code == CLD_TRAPPED)
+			take_stop(crew, info.si_pid);
+		else
+			reap(crew, info.si_pid);
 		info.si_pid = 0;
 	}
 }

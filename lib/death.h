@@ -7,8 +7,9 @@
 
 #include "crew.h"
 
-/* Reaps all that has died. SIGCHLD says that something has, not how many; as
- * PID 1 of a container that is also what is not ours. */
+/* Reaps all that has died, and hears of who was stopped. SIGCHLD says that
+ * something has happened, not to how many; as PID 1 of a container that is also
+ * what is not ours. */
 void death_reap(struct crew *);
 
 /* Frees a pair of which nothing is left. */

@@ -4,12 +4,18 @@
 #include <string.h>
 #include <unistd.h>
 
+static bool
+is_of(const struct endpoint *endpoint, const struct config_listen *listen)
+{
+	return endpoint->ordinal == listen->ordinal &&
+	    address_equal(&endpoint->requested, &listen->address);
+}
+
 static struct endpoint *
-find(struct endpoints *all, const struct address *requested)
+find(struct endpoints *all, const struct config_listen *listen)
 {
 	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (all->list[i].used &&
-		    address_equal(&all->list[i].requested, requested))
+		if (all->list[i].used && is_of(&all->list[i], listen))
 			return &all->list[i];
 	return NULL;
 }
@@ -24,7 +30,7 @@ find_unused(struct endpoints *all)
 }
 
 static bool
-reserve(struct endpoints *all, const struct address *requested,
+reserve(struct endpoints *all, const struct config_listen *listen,
     char error[LISTENER_ERROR])
 {
 	struct endpoint *endpoint = find_unused(all);
@@ -37,13 +43,14 @@ reserve(struct endpoints *all, const struct address *requested,
 		    "try again later");
 		return false;
 	}
-	reservation = listener_reserve(requested, &bound, error);
+	reservation = listener_reserve(&listen->address, &bound, error);
 	if (reservation < 0)
 		return false;
 	memset(endpoint, 0, sizeof *endpoint);
 	endpoint->used = true;
 	endpoint->serial = ++all->last_serial;
-	endpoint->requested = *requested;
+	endpoint->requested = listen->address;
+	endpoint->ordinal = listen->ordinal;
 	endpoint->bound = bound;
 	endpoint->reservation = reservation;
 	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
@@ -58,11 +65,9 @@ endpoints_reserve(
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct config_listen *listen = &config->listen[i];
 
-		if (!find(all, &listen->address) &&
-		    !reserve(all, &listen->address, error))
+		if (!find(all, listen) && !reserve(all, listen, error))
 			return false;
-		listen->endpoint =
-		    (uint32_t)find(all, &listen->address)->serial;
+		listen->endpoint = (uint32_t)find(all, listen)->serial;
 	}
 	return true;
 }
@@ -70,7 +75,7 @@ endpoints_reserve(
 struct endpoint *
 endpoints_of(struct endpoints *all, const struct config *config, unsigned n)
 {
-	return find(all, &config->listen[n].address);
+	return find(all, &config->listen[n]);
 }
 
 bool
@@ -78,8 +83,7 @@ endpoint_is_configured(
     const struct endpoint *endpoint, const struct config *config)
 {
 	for (unsigned i = 0; i < config->listen_count; i++)
-		if (address_equal(
-			&config->listen[i].address, &endpoint->requested))
+		if (is_of(endpoint, &config->listen[i]))
 			return true;
 	return false;
 }

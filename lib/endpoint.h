@@ -3,7 +3,8 @@
  * the port, and a duplicate of every slot's listener: so the queue of accepted
  * handshakes outlives a worker, and its successor gets it.
  *
- * Endpoints are found by the address as configured. One that is configured no
+ * Endpoints are found by the address as configured, of several with port 0 by
+ * which of them it is, too. One that is configured no
  * more stays until the last slot has emptied its queue.
  */
 #ifndef PREFORKD_ENDPOINT_H
@@ -21,6 +22,7 @@ struct endpoint {
 	bool used;
 	uint64_t serial;		   /* never used twice: see control.h */
 	struct address requested;	   /* as configured */
+	unsigned ordinal;		   /* config.h */
 	struct address bound;		   /* its port resolved */
 	int reservation;		   /* listener.h */
 	int listeners[CONFIG_WORKERS_MAX]; /* by slot; -1: none */

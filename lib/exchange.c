@@ -440,13 +440,23 @@ ending(const struct connection *c)
 	    : CLOSE_NOT;
 }
 
-/* Who has always more to say is read from all the same. */
+/* A client is heard, too, while the service has more to say. */
+static bool
+is_duplex(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return service && service->duplex &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_AGAIN);
+}
+
 static enum slot_call
 next_call(struct loop *loop, int fd, struct turn *turn)
 {
 	enum slot_call due = due_call(loop, fd);
 
-	if (due == CALL_MORE && turn->last == CALL_MORE && turn->readable)
+	if (due == CALL_MORE && turn->last == CALL_MORE && turn->readable &&
+	    is_duplex(loop, fd))
 		due = CALL_NONE;
 	turn->last = due;
 	return due;

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { AGAIN_MS = 1000 }; /* until what nobody could take is offered again */
+
 void
 handover_send(struct handover *h)
 {
@@ -10,19 +12,12 @@ handover_send(struct handover *h)
 	pair_send(h->target, &h->message, h->fd);
 }
 
-void
-handover_pass_on(struct crew *crew)
+static void
+forget(struct handover *h)
 {
-	struct handover *h = &crew->handover;
-
-	if (h->fd < 0 || h->target)
-		return;
-	h->target = crew_least_loaded(crew, h->source);
-	if (!h->target)
-		return; /* later, when there is one */
-	h->message.type = CONTROL_ADOPT;
-	h->message.value = ++h->target->adopting;
-	handover_send(h);
+	close(h->fd);
+	h->fd = -1;
+	h->source = h->target = NULL;
 }
 
 static void
@@ -32,9 +27,63 @@ end_handover(struct handover *h)
 		h->source->handed = h->number;
 		pair_order(h->source, CONTROL_HANDED, h->number);
 	}
-	close(h->fd);
-	h->fd = -1;
-	h->source = h->target = NULL;
+	forget(h);
+}
+
+void
+handover_keep(struct crew *crew, struct pair *source)
+{
+	const struct handover *h = &crew->handover;
+
+	if (h->fd < 0 || h->source != source)
+		pair_order(source, CONTROL_KEEP, source->handed + 1);
+}
+
+/* Whoever has it tries again later. */
+static void
+give_back(struct crew *crew)
+{
+	struct handover *h = &crew->handover;
+	struct pair *source = h->source;
+
+	forget(h);
+	if (!source)
+		return;
+	handover_keep(crew, source);
+	if (crew->ending)
+		return;
+	source->deadline_ms = 0;
+	source->hand_ms = crew->now_ms + AGAIN_MS;
+}
+
+static void
+pass_on(struct crew *crew)
+{
+	struct handover *h = &crew->handover;
+
+	h->target = crew_least_loaded(crew, h->source);
+	if (!h->target) {
+		give_back(crew);
+		return;
+	}
+	h->source->deadline_ms = crew->now_ms + CREW_START_MS;
+	h->message.type = CONTROL_ADOPT;
+	h->message.value = ++h->target->adopting;
+	handover_send(h);
+}
+
+void
+handover_retry(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (!pair || pair->hand_ms == 0 || crew->now_ms < pair->hand_ms)
+			continue;
+		pair->hand_ms = 0;
+		pair->deadline_ms = crew->now_ms + CREW_START_MS;
+		pair_order(pair, CONTROL_HAND, 0);
+	}
 }
 
 /* Is said again by a successor, so it may be late, or come twice. */
@@ -55,20 +104,19 @@ handover_offer(struct crew *crew, struct pair *pair,
 	struct handover *h = &crew->handover;
 	size_t size;
 
-	if (!is_new(h, pair, message) || fd < 0 ||
+	if (crew->ending || !is_new(h, pair, message) || fd < 0 ||
 	    !parcel_size(&message->label, &size)) {
 		if (fd >= 0)
 			close(fd);
 		return;
 	}
-	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 	h->fd = fd;
 	h->source = pair;
 	h->number = message->value;
 	h->message = *message;
 	h->size = size;
 	memcpy(h->parcel, pair->memory->parcel, size);
-	handover_pass_on(crew);
+	pass_on(crew);
 }
 
 void
@@ -78,6 +126,17 @@ handover_adopted(struct crew *crew, struct pair *pair, uint64_t number)
 
 	if (h->fd >= 0 && h->target == pair && h->message.value == number)
 		end_handover(h);
+}
+
+void
+handover_refused(struct crew *crew, struct pair *pair, uint64_t number)
+{
+	struct handover *h = &crew->handover;
+
+	if (h->fd < 0 || h->target != pair || h->message.value != number)
+		return;
+	pair->adopting--;
+	give_back(crew);
 }
 
 void

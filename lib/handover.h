@@ -3,6 +3,7 @@
  * time. The source offers, we pass on, the target adopts, and only then the
  * source lets go. Each side counts: a number that comes again, because a worker
  * died before it heard the answer, is answered again and does nothing else.
+ * While nobody has room for it the source keeps it, and serves it on.
  */
 #ifndef PREFORKD_HANDOVER_H
 #define PREFORKD_HANDOVER_H
@@ -20,8 +21,15 @@ void handover_adopted(struct crew *, struct pair *, uint64_t number);
 /* Sends it to the target that it has: anew where that one has a new worker. */
 void handover_send(struct handover *);
 
-/* Sends what still lacks a target on its way, if there is one now. */
-void handover_pass_on(struct crew *);
+/* A slot cannot adopt connection NUMBER. */
+void handover_refused(struct crew *, struct pair *, uint64_t number);
+
+/* What is on offer stays with its slot, unless another one may have it. */
+void handover_keep(struct crew *, struct pair *source);
+
+/* Lets a slot that had to keep its connections offer them again, from time to
+ * time. */
+void handover_retry(struct crew *);
 
 /* All of a pair is dead: a target takes the connection with it. */
 void handover_forget(struct crew *, const struct pair *);

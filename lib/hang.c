@@ -1,5 +1,6 @@
 #include "hang.h"
 
+#include <inttypes.h>
 #include <signal.h>
 
 #include "log.h"
@@ -32,12 +33,68 @@ has_moved(struct pair *pair, uint64_t now_ms)
 	return seen.begun != seen.done;
 }
 
+/* For how long the worker has not moved. */
+static uint64_t
+stands_ms(const struct crew *crew, const struct pair *pair)
+{
+	if (pair->taking_over || pair->worker == 0)
+		return 0;
+	if (pair->stopped_ms != 0)
+		return crew->now_ms - pair->stopped_ms;
+	if (pair->watch.begun == pair->watch.done)
+		return 0;
+	return crew->now_ms - pair->watch.since_ms;
+}
+
+static void
+note_stuck(const struct crew *crew, struct pair *pair)
+{
+	bool stuck =
+	    stands_ms(crew, pair) >= crew->config.hang_timeout_ms / 4 + 1;
+
+	if (stuck && !pair->stuck)
+		log_warning("worker %u (pid %d) does not move: steering away "
+			    "from it",
+		    pair->slot, (int)pair->worker);
+	pair->stuck = stuck;
+}
+
+/* What it was at when it was stopped is not to blame. */
+static void
+kill_if_stopped(struct crew *crew, struct pair *pair)
+{
+	uint64_t stands = stands_ms(crew, pair);
+
+	if (stands < crew->config.hang_timeout_ms || pair->killed)
+		return;
+	log_warning("worker %u (pid %d) has been stopped for %" PRIu64
+		    " ms: killing it",
+	    pair->slot, (int)pair->worker, stands);
+	pair_kill_worker(pair);
+}
+
+void
+hang_stop(struct crew *crew, struct pair *pair, int number)
+{
+	if (number == 0) {
+		if (pair->stopped_ms != 0)
+			log_info("worker %u (pid %d) goes on", pair->slot,
+			    (int)pair->worker);
+		pair->stopped_ms = 0;
+		pair->stuck = false;
+		pair->watch.since_ms = crew->now_ms;
+		return;
+	}
+	log_warning("worker %u (pid %d) was stopped by %s", pair->slot,
+	    (int)pair->worker, pair_signal(number).text);
+	pair->stopped_ms = crew->now_ms;
+	hang_wake(crew);
+}
+
 static void
 abort_if_hung(struct crew *crew, struct pair *pair)
 {
-	if (pair->taking_over || pair->worker == 0 || pair->hung ||
-	    pair->watch.begun == pair->watch.done ||
-	    crew->now_ms - pair->watch.since_ms < crew->config.hang_timeout_ms)
+	if (pair->hung || stands_ms(crew, pair) < crew->config.hang_timeout_ms)
 		return;
 	log_error("worker %u (pid %d) hangs: aborting it", pair->slot,
 	    (int)pair->worker);
@@ -59,23 +116,40 @@ let_sleep(struct pair *pair, uint64_t now_ms)
 	return false;
 }
 
+/* Nobody looks any more, so nobody would see it move. */
+static void
+forget_all(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			crew->slots[i].pair->stuck = false;
+}
+
 /* Looks for workers that hang for as long as any works. */
 void
 hang_look(struct crew *crew)
 {
 	bool busy = false;
 
+	crew->look_ms = 0;
+	if (crew->config.hang_timeout_ms == 0) {
+		forget_all(crew);
+		return;
+	}
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
 		if (!pair || pair->state == PAIR_STARTING)
 			continue;
 		if (has_moved(pair, crew->now_ms) ||
-		    !let_sleep(pair, crew->now_ms))
+		    !let_sleep(pair, crew->now_ms) || pair->stopped_ms != 0)
 			busy = true;
-		abort_if_hung(crew, pair);
+		note_stuck(crew, pair);
+		if (pair->stopped_ms != 0)
+			kill_if_stopped(crew, pair);
+		else
+			abort_if_hung(crew, pair);
 	}
-	crew->look_ms = 0;
 	if (busy)
 		hang_wake(crew);
 }

@@ -8,6 +8,7 @@
 
 #include "handover.h"
 #include "hang.h"
+#include "lending.h"
 #include "log.h"
 
 enum { CLONE_AGAIN_MS = 1000 };
@@ -36,12 +37,12 @@ static void
 take_ready(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	if (pair->state != PAIR_STARTING || crew->ending)
+	if (pair->state != PAIR_STARTING)
 		return;
 	pair->deadline_ms = 0;
 	pair->state = PAIR_READY;
 	know_heir(crew, pair, message->standby, message->value);
-	if (crew->slots[pair->slot].wanted)
+	if (crew->slots[pair->slot].wanted || crew->slots[pair->slot].proven)
 		crew_serve(crew, pair);
 }
 
@@ -66,6 +67,7 @@ take_taken(
 		pair->heir = 0;
 	pair->worker = message->pid;
 	pair->taking_over = false;
+	pair->rescue_ms = 0;
 	pair->deadline_ms = 0;
 	pair->watch = (struct pair_watch) { 0 };
 	know_heir(crew, pair, message->standby, message->value);
@@ -143,7 +145,7 @@ take_closed(struct crew *crew, struct pair *pair, uint64_t serial)
 	if (!e)
 		return;
 	if (owner != pair->slot)
-		e->lent_to[owner] = 0;
+		lending_end(crew, e, owner);
 	else if (pair->state == PAIR_RETIRING ||
 	    !endpoint_is_configured(e, &crew->config))
 		endpoint_drop(e, owner);
@@ -198,6 +200,9 @@ take_message(struct crew *crew, struct pair *pair,
 		break;
 	case CONTROL_ADOPTED:
 		handover_adopted(crew, pair, message->value);
+		break;
+	case CONTROL_REFUSED:
+		handover_refused(crew, pair, message->value);
 		break;
 	case CONTROL_WAKE:
 		hang_wake(crew);

@@ -148,24 +148,6 @@ name_service(const struct loop *loop, struct slot_listener *listener)
 		listener->service = service->hash;
 }
 
-int
-intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
-{
-	struct slot_listener *listener = find_free(loop);
-
-	if (!listener) {
-		errno = ENOSPC;
-		return -1;
-	}
-	listener->serial = serial;
-	listener->endpoint = endpoint;
-	listener->service = 0;
-	name_service(loop, listener);
-	listener->closing = 0;
-	store(listener->fd, fd);
-	return loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
-}
-
 /* The descriptor first leaves the epoll instance, as the master's duplicate
  * keeps the listener open (epoll(7), "Questions and answers"). */
 static void
@@ -187,6 +169,31 @@ release(struct loop *loop, const struct slot_listener *listener)
 {
 	slot_begin(loop->memory, PHASE_RELEASE, listener->fd);
 	finish_release(loop);
+}
+
+int
+intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
+{
+	struct slot_listener *listener = find_free(loop);
+	int error;
+
+	if (!listener) {
+		close(fd);
+		errno = ENOSPC;
+		return -1;
+	}
+	listener->serial = serial;
+	listener->endpoint = endpoint;
+	listener->service = 0;
+	name_service(loop, listener);
+	listener->closing = 0;
+	store(listener->fd, fd);
+	if (loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0) == 0)
+		return 0;
+	error = errno;
+	release(loop, listener);
+	errno = error;
+	return -1;
 }
 
 void

@@ -17,7 +17,7 @@ struct intake {
 };
 
 /* Adds a listener of ENDPOINT by its serial; FD becomes the slot's. Returns 0,
- * or -1 with errno. */
+ * or -1 with errno: then FD is closed. */
 int intake_add(struct loop *, uint64_t serial, uint32_t endpoint, int fd);
 bool intake_has(const struct loop *, uint64_t serial);
 

@@ -1,26 +1,58 @@
 #include "lending.h"
 
+/* A worker has SLOT_LISTENERS places, and a reload can bring it others of its
+ * own: what is lent leaves room for those. */
+enum { LENT_MAX = SLOT_LISTENERS - CONTROL_ENDPOINTS };
+
+static struct pair *
+find_helper(const struct crew *crew)
+{
+	struct pair *best = NULL;
+
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (pair && pair->lent < LENT_MAX && crew_can_take(crew, pair))
+			best = crew_less_loaded(best, pair);
+	}
+	return best;
+}
+
 static void
 lend(struct crew *crew, struct endpoint *e, unsigned owner)
 {
-	struct pair *helper = crew_least_loaded(crew, NULL);
+	struct pair *helper;
 
-	if (!helper || e->listeners[owner] < 0 || e->lent_to[owner] != 0)
+	if (e->listeners[owner] < 0 || e->lent_to[owner] != 0)
 		return;
+	helper = find_helper(crew);
+	if (!helper)
+		return; /* later, when there is one */
 	e->lent_to[owner] = (unsigned short)(helper->slot + 1);
+	helper->lent++;
 	crew_order_listener(
 	    helper, CONTROL_LISTEN, e, owner, e->listeners[owner]);
+}
+
+struct pair *
+lending_end(struct crew *crew, struct endpoint *e, unsigned owner)
+{
+	struct pair *helper;
+
+	if (e->lent_to[owner] == 0)
+		return NULL;
+	helper = crew->slots[e->lent_to[owner] - 1].pair;
+	e->lent_to[owner] = 0;
+	if (helper)
+		helper->lent--;
+	return helper;
 }
 
 static void
 take_back(struct crew *crew, struct endpoint *e, unsigned owner)
 {
-	struct pair *helper;
+	struct pair *helper = lending_end(crew, e, owner);
 
-	if (e->lent_to[owner] == 0)
-		return;
-	helper = crew->slots[e->lent_to[owner] - 1].pair;
-	e->lent_to[owner] = 0;
 	if (helper)
 		crew_order_listener(helper, CONTROL_RELEASE, e, owner, -1);
 }
@@ -30,7 +62,7 @@ lending_reconcile(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		const struct slot *slot = &crew->slots[i];
-		bool down = slot->wanted && slot->proven && !slot->pair &&
+		bool down = slot->proven && !slot->pair &&
 		    slot->restart_ms > crew->now_ms;
 		bool back = slot->pair && slot->pair->state == PAIR_SERVING;
 

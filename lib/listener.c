@@ -1,6 +1,7 @@
 #include "listener.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,16 +64,30 @@ close_failed(int fd)
 	return -1;
 }
 
-/*
- * Binds as an ordinary server would, which fails where any other listens.
- * SO_REUSEADDR is on meanwhile, so that connections of an earlier run in
- * TIME_WAIT do not count. Only then the options turn: with SO_REUSEPORT our
- * listeners may join, without SO_REUSEADDR another server's own probe fails
- * (inet_bind_conflict in the kernel's net/ipv4/inet_connection_sock.c). The
- * port is never free in between.
- */
 static int
-bind_alone(struct address *address)
+drop_all(int fd)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog program = { .len = 1, .filter = &nothing };
+
+	return setsockopt(
+	    fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+/* Turns what is bound alone into what our listeners may join by SO_REUSEPORT,
+ * while others' binds fail, as it has no SO_REUSEADDR any more. */
+static int
+invite(int fd)
+{
+	if (set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
+		return -1;
+	return set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0);
+}
+
+/* Returns the socket, or -1 with errno; RACED where somebody else was about to
+ * listen as well. */
+static int
+claim_once(const struct address *address, bool *raced)
 {
 	int fd = open_socket(address);
 
@@ -80,10 +95,68 @@ bind_alone(struct address *address)
 		return -1;
 	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
 	    bind(fd, &address->socket.any, address->length) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0) < 0 ||
+	    drop_all(fd) < 0)
+		return close_failed(fd);
+	if (listen(fd, 0) < 0) {
+		*raced = true;
+		return close_failed(fd);
+	}
+	if (invite(fd) < 0 || shutdown(fd, SHUT_RD) < 0)
+		return close_failed(fd);
+	return fd;
+}
+
+/*
+ * Binds as an ordinary server would, which fails where any other listens.
+ * SO_REUSEADDR is on meanwhile, so that connections of an earlier run in
+ * TIME_WAIT do not count; but so any number may bind until one of them listens,
+ * and then no other can (inet_bind_conflict in the kernel's
+ * net/ipv4/inet_connection_sock.c). So it does listen for a moment, in which
+ * clients' SYNs are dropped, to come again. Two that begin to listen at the
+ * same instant can both fail, and try again. The port is never free in between.
+ */
+static int
+claim(const struct address *address)
+{
+	bool raced = false;
+	int tries = 16, fd;
+
+	do
+		fd = claim_once(address, &raced);
+	while (fd < 0 && errno == EADDRINUSE && raced && --tries > 0);
+	return fd;
+}
+
+/* Has the kernel choose a port for ADDRESS. Returns a socket that keeps others
+ * from being given the same, or -1. */
+static int
+choose_port(struct address *address)
+{
+	int fd = open_socket(address);
+
+	if (fd < 0)
+		return -1;
+	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
+	    bind(fd, &address->socket.any, address->length) < 0 ||
 	    getsockname(fd, &address->socket.any, &address->length) < 0)
 		return close_failed(fd);
+	return fd;
+}
+
+static int
+bind_alone(struct address *address)
+{
+	int chosen, fd, saved_errno;
+
+	if (address_port(address) != 0)
+		return claim(address);
+	chosen = choose_port(address);
+	if (chosen < 0)
+		return -1;
+	fd = claim(address);
+	saved_errno = errno;
+	close(chosen);
+	errno = saved_errno;
 	return fd;
 }
 

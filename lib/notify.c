@@ -79,10 +79,14 @@ notify_watchdog_ms(void)
 {
 	const char *usec = getenv("WATCHDOG_USEC");
 	const char *pid = getenv("WATCHDOG_PID");
-	uint64_t half_ms;
+	uint64_t usec_count;
+	char *end;
 
-	if (!usec || (pid && strtol(pid, NULL, 10) != getpid()))
+	if (!usec || *usec < '0' || *usec > '9' ||
+	    (pid && strtol(pid, NULL, 10) != getpid()))
 		return 0;
-	half_ms = strtoull(usec, NULL, 10) / 2000;
-	return half_ms > 0 ? half_ms : 1;
+	usec_count = strtoull(usec, &end, 10);
+	if (*end != '\0' || usec_count == 0)
+		return 0;
+	return usec_count < 2000 ? 1 : usec_count / 2000;
 }

@@ -1,6 +1,7 @@
 #include "pair.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -39,24 +40,24 @@ pair_fds(const struct config *config, unsigned *wanted)
 static int
 compare(const void *a, const void *b)
 {
-	return *(const int *)a - *(const int *)b;
+	return **(int *const *)a - **(int *const *)b;
 }
 
-/* Closes all but the standard streams and KEPT. close_range(2) has no wrapper
- * in every libc. */
+/* Moves the slot's ends down to the first numbers behind the standard streams
+ * and closes all others. The master may have so many that theirs would lie
+ * beyond the slot's table. close_range(2) has no wrapper in every libc. */
 static void
-close_all_but(int kept[PAIR_ENDS])
+keep_only(int *ends[PAIR_ENDS])
 {
-	unsigned next = STDERR_FILENO + 1;
+	int next = STDERR_FILENO + 1;
 
-	qsort(kept, PAIR_ENDS, sizeof *kept, compare);
-	for (int i = 0; i < PAIR_ENDS; i++) {
-		if ((unsigned)kept[i] > next)
-			syscall(
-			    SYS_close_range, next, (unsigned)kept[i] - 1, 0U);
-		next = (unsigned)kept[i] + 1;
+	qsort(ends, PAIR_ENDS, sizeof *ends, compare);
+	for (int i = 0; i < PAIR_ENDS; i++, next++) {
+		if (*ends[i] != next)
+			dup3(*ends[i], next, O_CLOEXEC); /* within the limit */
+		*ends[i] = next;
 	}
-	syscall(SYS_close_range, next, ~0U, 0U);
+	syscall(SYS_close_range, (unsigned)next, ~0U, 0U);
 }
 
 /* Only the master acts on these, also where a terminal or systemd sends them to
@@ -74,45 +75,53 @@ reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-void
-pair_pin(unsigned n)
+/* Leaves of CPUS the Nth alone, counted round. */
+static void
+choose_cpu(cpu_set_t *cpus, unsigned n)
 {
-	cpu_set_t allowed, one;
+	cpu_set_t one;
 
-	if (sched_getaffinity(0, sizeof allowed, &allowed) < 0)
+	n %= (unsigned)CPU_COUNT(cpus);
+	CPU_ZERO(&one);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, cpus) && n-- == 0)
+			CPU_SET(cpu, &one);
+	*cpus = one;
+}
+
+/* The master is never pinned: where it may run its workers may. */
+void
+pair_place(pid_t master, unsigned n, bool pinned)
+{
+	cpu_set_t wanted, actual;
+
+	if (sched_getaffinity(master, sizeof wanted, &wanted) < 0 ||
+	    sched_getaffinity(0, sizeof actual, &actual) < 0)
 		return;
-	n %= (unsigned)CPU_COUNT(&allowed);
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, &allowed) || n-- > 0)
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		if (sched_setaffinity(0, sizeof one, &one) < 0)
-			log_warning(
-			    "cannot pin to CPU %zu: %s", cpu, strerror(errno));
-		return;
-	}
+	if (pinned)
+		choose_cpu(&wanted, n);
+	if (!CPU_EQUAL(&wanted, &actual) &&
+	    sched_setaffinity(0, sizeof wanted, &wanted) < 0)
+		log_warning("cannot choose a CPU: %s", strerror(errno));
 }
 
 static _Noreturn void
-become_worker(
-    const struct pair_start *start, int (*run)(const struct pair_start *))
+become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 {
-	int kept[PAIR_ENDS] = { start->control, start->standby[0],
-		start->standby[1], start->seed };
+	int *ends[PAIR_ENDS] = { &start->control, &start->standby[0],
+		&start->standby[1], &start->seed };
 	struct rlimit limit = { .rlim_cur = start->memory->fds };
 
 	/* The master's death by any means is ours; it may be over already. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != start->master)
 		_exit(0);
-	close_all_but(kept);
+	keep_only(ends);
 	reset_signals();
 	limit.rlim_max = start->memory->fds;
 	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
 	log_limit(start->config->log_level);
-	if (start->config->pin_cpus)
-		pair_pin(start->slot);
+	pair_place(start->master, start->slot, start->config->pin_cpus);
 	_exit(run(start)); /* what exit(3) would do is the master's to do */
 }
 
@@ -192,7 +201,7 @@ pair_fork(unsigned slot, const struct config *config,
 		return fail(pair, theirs);
 	slot_inherit(pair->memory, false); /* did so in slot_map */
 	close_ends(theirs);
-	pair->started_ms = clock_ms();
+	pair->started_ms = pair->worker_ms = clock_ms();
 	return pair;
 }
 
@@ -254,12 +263,49 @@ pair_kill(struct pair *pair)
 }
 
 void
+pair_continue(pid_t pid)
+{
+	if (pid > 0)
+		kill(pid, SIGCONT); /* ours, as above */
+}
+
+void
+pair_kill_worker(struct pair *pair)
+{
+	pair->killed = true;
+	kill_one(pair->worker);
+}
+
+void
 pair_send(struct pair *pair, const struct control_message *message, int fd)
 {
-	if (pair->control >= 0 &&
-	    control_send(pair->control, message, fd, NULL) < 0 &&
-	    errno == EAGAIN)
-		kill_one(pair->worker);
+	if (pair->control < 0)
+		return;
+	if (!pair->outbox.first) {
+		if (control_send(pair->control, message, fd, NULL) == 0 ||
+		    control_is_over(errno))
+			return;
+		pair->deaf_ms = clock_ms();
+	}
+	if (!outbox_put(&pair->outbox, message, fd))
+		pair_kill_worker(pair); /* its successor is told all anew */
+}
+
+void
+pair_send_rest(struct pair *pair, uint64_t now_ms)
+{
+	if (!pair->outbox.first)
+		return;
+	if (outbox_send(&pair->outbox, pair->control)) {
+		pair->deaf_ms = now_ms;
+	} else if (pair->outbox.first && pair->worker > 0 &&
+	    now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
+		log_warning("worker %u (pid %d) has not read for %d ms: "
+			    "killing it",
+		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);
+		pair->deaf_ms = now_ms;
+		pair_kill_worker(pair);
+	}
 }
 
 void
@@ -304,30 +350,41 @@ static const char *const signal_names[] = {
 	[SIGPROF] = "SIGPROF",
 	[SIGIO] = "SIGIO",
 	[SIGSYS] = "SIGSYS",
+	[SIGPWR] = "SIGPWR",
+	[SIGSTKFLT] = "SIGSTKFLT",
+	[SIGTTIN] = "SIGTTIN",
+	[SIGTTOU] = "SIGTTOU",
+	[SIGSTOP] = "SIGSTOP",
+	[SIGTSTP] = "SIGTSTP",
 };
+
+struct pair_signal
+pair_signal(int number)
+{
+	const int known = sizeof signal_names / sizeof signal_names[0];
+	struct pair_signal name;
+
+	if (number >= 0 && number < known && signal_names[number])
+		snprintf(
+		    name.text, sizeof name.text, "%s", signal_names[number]);
+	else
+		snprintf(name.text, sizeof name.text, "signal %d", number);
+	return name;
+}
 
 struct pair_death
 pair_death(int status)
 {
-	size_t known = sizeof signal_names / sizeof signal_names[0];
 	struct pair_death death;
-	const char *core = "";
-	int number;
 
 	if (!WIFSIGNALED(status)) {
 		snprintf(death.text, sizeof death.text, "exited with status %d",
 		    WEXITSTATUS(status));
 		return death;
 	}
-	number = WTERMSIG(status);
-	if (WCOREDUMP(status))
-		core = " (core dumped)";
-	if ((size_t)number < known && signal_names[number])
-		snprintf(death.text, sizeof death.text, "was killed by %s%s",
-		    signal_names[number], core);
-	else
-		snprintf(death.text, sizeof death.text,
-		    "was killed by signal %d%s", number, core);
+	snprintf(death.text, sizeof death.text, "was killed by %s%s",
+	    pair_signal(WTERMSIG(status)).text,
+	    WCOREDUMP(status) ? " (core dumped)" : "");
 	return death;
 }
 
@@ -337,6 +394,7 @@ pair_free(struct pair *pair)
 	for (int i = 0; i < PAIR_ENDS; i++)
 		if (*pair_ends(pair).fd[i] >= 0)
 			close(*pair_ends(pair).fd[i]);
+	outbox_clear(&pair->outbox);
 	if (pair->memory)
 		slot_unmap(pair->memory, pair->fds);
 	free(pair);

@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "control.h"
+#include "outbox.h"
 #include "slot.h"
 #include "verdict.h"
 
@@ -24,7 +25,10 @@ enum pair_state {
 
 extern const char *const pair_state_names[];
 
-enum { PAIR_DYING = 8 }; /* more are not killed within a moment */
+enum {
+	PAIR_DYING = 8,	      /* more are not killed within a moment */
+	PAIR_DEAF_MS = 10000, /* a worker that reads nothing is killed then */
+};
 
 /* What the master remembers of a worker to see whether it hangs. */
 struct pair_watch {
@@ -54,18 +58,28 @@ struct pair {
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
 	bool told_candidate;  /* it was the candidate that was told */
+	uint64_t rescue_ms;   /* if nobody has taken over by then, a candidate
+				 is to; 0: no candidate can be had */
 	enum verdict verdict; /* what it is told */
 	uint64_t takeover; /* how often one was: CONTROL_TAKE_OVER's serial */
 	bool candidate_asked; /* for the reload under way */
 	bool candidate_ready;
 	bool switching; /* to the candidate, which is told next */
 	bool hung;	/* the worker is being aborted */
+	bool killed;	/* it is killed, and not for what it does */
 	uint64_t started_ms;
+	uint64_t worker_ms;   /* the worker works, or is told to, since then */
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
+	uint64_t hand_ms;     /* to hand connections over again then; 0: not */
+	struct outbox outbox; /* to the worker */
+	uint64_t deaf_ms;     /* nothing was taken of it since then */
+	unsigned lent;	      /* how many listeners it serves for others */
 	uint64_t adopting;    /* connections that it was given, by number */
 	uint64_t handed;      /* connections that others have from it */
 	struct pair_watch watch;
+	uint64_t stopped_ms; /* by a signal, since then; 0: it is not */
+	bool stuck;	     /* it does not move: steered away from */
 	struct verdict_history history;
 	char failure[sizeof(((struct control_message *)0)->text)];
 };
@@ -99,9 +113,13 @@ struct pair_ends {
 };
 struct pair_ends pair_ends(struct pair *);
 
-/* Sends a message to the worker. One who is dead does not take it (SIGCHLD
- * tells), and one that has long stopped reading would miss it: it is killed. */
+/* Sends a message to the worker, at once or when its socket has room again. One
+ * who is dead does not take it (SIGCHLD tells). */
 void pair_send(struct pair *, const struct control_message *, int fd);
+
+/* Sends what waits for room. A worker that has read nothing for PAIR_DEAF_MS is
+ * killed, and its successor reads. */
+void pair_send_rest(struct pair *, uint64_t now_ms);
 
 /* Sends a message to whoever reads that end: a standby's or the seed's. */
 void pair_send_waiting(
@@ -120,8 +138,20 @@ bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
 
+/* Has a process go on that somebody may have stopped: it is needed. */
+void pair_continue(pid_t pid);
+
+/* Kills the worker where its successor is to go on. */
+void pair_kill_worker(struct pair *);
+
 /* Kills all that is known to live. */
 void pair_kill(struct pair *);
+
+/* "SIGSEGV", or "signal 35". */
+struct pair_signal {
+	char text[16];
+};
+struct pair_signal pair_signal(int number);
 
 /* "was killed by SIGSEGV (core dumped)", "exited with status 3"; for a status
  * from waitpid(2). */
@@ -130,8 +160,9 @@ struct pair_death {
 };
 struct pair_death pair_death(int status);
 
-/* Pins this process to the Nth of the CPUs allowed, counted round. */
-void pair_pin(unsigned n);
+/* Lets this process run on the MASTER's CPUs, or where it is PINNED on the Nth
+ * of them, counted round. */
+void pair_place(pid_t master, unsigned n, bool pinned);
 
 /* Raises the limit of open files to what it may be. Returns how many a worker
  * may open for CONFIG: fewer than it wants where the limit is lower. */

@@ -15,3 +15,11 @@ restart_delay_ms(struct restart *restart, uint64_t lived_ms)
 			return RESTART_MOST_MS;
 	return delay_ms;
 }
+
+uint64_t
+restart_failed_ms(struct restart *restart)
+{
+	uint64_t delay_ms = restart_delay_ms(restart, 0);
+
+	return delay_ms > 0 ? delay_ms : RESTART_FIRST_MS;
+}

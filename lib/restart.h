@@ -26,4 +26,8 @@ struct restart {
  */
 uint64_t restart_delay_ms(struct restart *, uint64_t lived_ms);
 
+/* Counts a start that failed. The same, but never at once: whatever was lacking
+ * is lacking still. */
+uint64_t restart_failed_ms(struct restart *);
+
 #endif

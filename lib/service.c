@@ -79,14 +79,33 @@ open_copy(const char *path)
 	return memory;
 }
 
-static const struct preforkd_service *
-find_table(const char *path, int memory, char error[SERVICE_ERROR])
+/* A file that dlopen(3) can open. It takes two of one name for the same one,
+ * even if that has been closed meanwhile: so the Nth of a process has a name of
+ * its own, by as many slashes more. */
+struct object_name {
+	char text[CONFIG_LISTEN_MAX + 32];
+};
+
+static struct object_name
+name_object(unsigned n, int memory)
 {
-	char name[32];
+	static const char directory[] = "/proc/self/fd/";
+	struct object_name name;
+	size_t length = sizeof directory - 1;
+
+	memcpy(name.text, directory, length);
+	memset(name.text + length, '/', n);
+	snprintf(name.text + length + n, sizeof name.text - length - n, "%d",
+	    memory);
+	return name;
+}
+
+static const struct preforkd_service *
+find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
+{
 	void *object, *table;
 
-	snprintf(name, sizeof name, "/proc/self/fd/%d", memory);
-	object = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+	object = dlopen(name.text, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: cannot load it: %s: expected a shared object "
@@ -130,7 +149,7 @@ is_valid(const char *path, const struct preforkd_service *table,
 }
 
 static const struct preforkd_service *
-load_object(const char *path, char error[SERVICE_ERROR])
+load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 {
 	const struct preforkd_service *table;
 	int memory = open_copy(path);
@@ -142,7 +161,7 @@ load_object(const char *path, char error[SERVICE_ERROR])
 		    path, strerror(errno));
 		return NULL;
 	}
-	table = find_table(path, memory, error);
+	table = find_table(path, name_object(n, memory), error);
 	close(memory); /* mapped by now */
 	return table && is_valid(path, table, error) ? table : NULL;
 }
@@ -177,7 +196,7 @@ load(const struct services *all, const struct config *config, unsigned n,
 
 	if (same < n)
 		return all->list[same].table;
-	return is_object(name) ? load_object(name, error)
+	return is_object(name) ? load_object(name, n, error)
 			       : services_builtin(name);
 }
 
@@ -196,6 +215,15 @@ services_load(struct services *all, const struct config *config,
 	}
 	all->count = config->listen_count;
 	return true;
+}
+
+bool
+services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
+{
+	const char *name = config->listen[n].service;
+
+	return !is_object(name) || find_same(config, n) < n ||
+	    load_object(name, n, error);
 }
 
 bool
@@ -262,12 +290,13 @@ find_by_hash(const struct services *all, uint32_t hash)
 	return NULL;
 }
 
-/* What is compiled in outlives its address. */
+/* What is compiled in outlives its address, if it needs no start. */
 static const struct preforkd_service *
 find_builtin_by_hash(uint32_t hash)
 {
 	for (size_t i = 0; builtin_services[i]; i++)
-		if (hash_name(builtin_services[i]->name) == hash)
+		if (hash_name(builtin_services[i]->name) == hash &&
+		    !builtin_services[i]->start)
 			return builtin_services[i];
 	return NULL;
 }

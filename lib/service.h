@@ -43,6 +43,11 @@ struct services {
 bool services_load(
     struct services *, const struct config *config, char error[SERVICE_ERROR]);
 
+/* Loads the service of CONFIG's Nth address, unless an earlier one has the
+ * same, to see whether that can be done. The same result. */
+bool services_try(
+    const struct config *config, unsigned n, char error[SERVICE_ERROR]);
+
 /* Calls each one's `start`, in the order of CONFIG; the same for `stop`. */
 bool services_start(
     struct services *, const struct config *config, char error[SERVICE_ERROR]);

@@ -114,6 +114,16 @@ slot_is_valid(const struct slot_memory *memory, unsigned fds)
 	    turn_is_valid(memory);
 }
 
+bool
+slot_claim_takeover(struct slot_memory *memory, uint64_t serial)
+{
+	uint64_t taken = memory->taken;
+
+	return serial > taken &&
+	    __atomic_compare_exchange_n(&memory->taken, &taken, serial, false,
+		__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 void
 slot_begin(struct slot_memory *memory, enum slot_phase phase, int fd)
 {

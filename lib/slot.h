@@ -197,6 +197,11 @@ int slot_inherit(struct slot_memory *, bool inherit);
  * memory was mapped for, kept outside of it. */
 bool slot_is_valid(const struct slot_memory *, unsigned fds);
 
+/* Claims the take-over of that serial, for whoever comes first: who is told to
+ * take over, or the master, that it may tell another. False where it has been
+ * claimed, or a later one. */
+bool slot_claim_takeover(struct slot_memory *, uint64_t serial);
+
 /* Opens a transaction whose other fields are written; or ends it. */
 void slot_begin(struct slot_memory *, enum slot_phase, int fd);
 void slot_end(struct slot_memory *);

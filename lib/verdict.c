@@ -25,13 +25,27 @@ is_fault(int status)
 	}
 }
 
-/* A worker that waits again for events has made progress. */
+/* Where workers are killed from outside, to wait for events again is progress:
+ * the slot is sound, however often that happens. Where they end by themselves
+ * it is not, or they would do so thousands of times a second. */
+static bool
+has_progressed(const struct verdict_history *history, const struct death *death)
+{
+	if (death->progress != history->progress ||
+	    death->lived_ms >= VERDICT_LIVED_MS)
+		return true;
+	return WIFSIGNALED(death->status) &&
+	    WTERMSIG(death->status) == SIGKILL &&
+	    death->waits != history->waits;
+}
+
 static void
 count_progress(struct verdict_history *history, const struct death *death)
 {
-	if (history->progress != death->progress)
+	if (has_progressed(history, death))
 		history->stalled = 0;
 	history->progress = death->progress;
+	history->waits = death->waits;
 	history->stalled++;
 }
 
@@ -48,7 +62,9 @@ count_call(struct verdict_history *history, const struct death *death)
 {
 	if (death->hung)
 		history->faults = VERDICT_FAULTS;
-	else if (is_fault(death->status) || ++history->kills >= VERDICT_KILLS)
+	else if (is_fault(death->status))
+		history->faults++;
+	else if (!death->ordered && ++history->kills >= VERDICT_KILLS)
 		history->faults++;
 }
 

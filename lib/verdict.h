@@ -20,11 +20,14 @@ enum verdict {
 struct death {
 	int status;	   /* from waitpid(2) */
 	bool hung;	   /* the master aborted it */
+	bool ordered;	   /* the master killed it, for no fault of the call */
 	bool valid;	   /* its slot memory validates (slot.h) */
 	bool running;	   /* a call of the service is not yet committed */
 	bool ran;	   /* it was this worker that called it */
 	uint64_t call;	   /* which one: its serial (slot.h) */
-	uint64_t progress; /* grows with whatever the slot gets done */
+	uint64_t progress; /* grows with whatever is done for clients */
+	uint64_t waits;	   /* grows whenever the slot waits for events */
+	uint64_t lived_ms; /* from its take-over */
 };
 
 /* The deaths of a slot so far. Zero at first. */
@@ -33,6 +36,7 @@ struct verdict_history {
 	unsigned kills;	 /* of this call, from outside */
 	unsigned faults; /* of this call, its own */
 	uint64_t progress;
+	uint64_t waits;
 	unsigned stalled; /* deaths in a row without progress */
 };
 
@@ -40,6 +44,7 @@ enum {
 	VERDICT_KILLS = 3,    /* so many kills of one call count as a fault */
 	VERDICT_FAULTS = 2,   /* so many faults of one call close it */
 	VERDICT_STALLED = 16, /* so many deaths without progress reset */
+	VERDICT_LIVED_MS = 1000, /* to live for so long is progress */
 };
 
 /* Takes a death into the history and judges it. */

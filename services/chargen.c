@@ -62,6 +62,7 @@ const struct preforkd_service chargen_service = {
 	.name = "chargen",
 	.state_size = sizeof(struct chargen),
 	.state_version = 1,
+	.duplex = 1,
 	.start = start,
 	.open = generate,
 	.more = generate,

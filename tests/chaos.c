@@ -42,7 +42,8 @@ enum {
 	CREW = 256, /* processes of one server, the most */
 	MARKED = 256,
 	LINE = 1024,
-	REST_MS = 100,	   /* see note_kill */
+	DOUBTED = 8,
+	REST_MS = 1000,	   /* see note_kill */
 	START_MS = 10000,  /* for the server and the clients to begin */
 	SETTLE_MS = 10000, /* for the server to be whole after the last kill */
 	FINISH_MS = 30000, /* for the clients to get what is due to them */
@@ -102,8 +103,9 @@ struct load {
 
 struct options {
 	const char *server;
-	const char *log; /* the server's; NULL: not kept */
-	pid_t master;	 /* somebody else's; 0: ours */
+	const char *service; /* that answers with its input's own bytes */
+	const char *log;     /* the server's; NULL: not kept */
+	pid_t master;	     /* somebody else's; 0: ours */
 	uint64_t workers;
 	uint64_t seconds;
 	uint64_t kills; /* ends after so many; 0: by time alone */
@@ -116,7 +118,12 @@ struct options {
 	uint64_t seed;
 };
 
-enum role { OTHER, WORKER, STANDBY };
+enum role { OTHER, WORKER, STANDBY, CANDIDATE, SEED, ROLES };
+
+static const char *const role_names[ROLES] = { [WORKER] = "worker",
+	[STANDBY] = "standby",
+	[CANDIDATE] = "candidate",
+	[SEED] = "seed" };
 
 struct member {
 	pid_t pid;
@@ -128,8 +135,9 @@ struct member {
 struct crew {
 	struct member members[CREW];
 	unsigned count;
-	unsigned workers[SLOTS];
-	unsigned standbys[SLOTS];
+	unsigned have[ROLES][SLOTS]; /* that were not killed */
+	unsigned sure[SLOTS];	     /* standbys beyond doubt */
+	unsigned seeds;
 };
 
 struct chaos {
@@ -142,8 +150,9 @@ struct chaos {
 	struct load loads[LOADS];
 	pid_t marked[MARKED]; /* killed, maybe not dead yet */
 	unsigned marked_count;
-	int64_t rest_ms[SLOTS]; /* no kill in this slot before then */
-	uint64_t kills[STANDBY + 1];
+	pid_t doubted[SLOTS][DOUBTED]; /* standbys: see note_kill */
+	int64_t rest_ms[SLOTS];	       /* for as long as that */
+	uint64_t kills[ROLES];
 	uint64_t reloads;
 	uint64_t descriptors; /* of all workers, before the clients came */
 	uint64_t random;
@@ -217,6 +226,17 @@ is_marked(const struct chaos *c, pid_t pid)
 	return false;
 }
 
+static bool
+is_doubted(const struct chaos *c, const struct member *m)
+{
+	unsigned i;
+
+	for (i = 0; i < DOUBTED && c->now_ms < c->rest_ms[m->slot]; i++)
+		if (c->doubted[m->slot][i] == m->pid)
+			return true;
+	return false;
+}
+
 /* Reads the children of a process of one thread: all, also zombies. */
 static void
 read_children(char *text, size_t size, pid_t pid)
@@ -237,13 +257,14 @@ crew_add(const struct chaos *c, struct crew *crew, pid_t pid)
 	read_proc(title, sizeof(title), pid, "cmdline");
 	if (sscanf(title, "preforkd: %15s %u", role, &m.slot) == 2 &&
 	    m.slot < SLOTS)
-		m.role = strcmp(role, "worker") == 0 ? WORKER
-		    : strcmp(role, "standby") == 0   ? STANDBY
-						     : OTHER;
-	if (m.role == WORKER && !is_marked(c, pid))
-		crew->workers[m.slot]++;
-	if (m.role == STANDBY && !is_marked(c, pid))
-		crew->standbys[m.slot]++;
+		for (m.role = ROLES - 1; m.role > OTHER; m.role--)
+			if (strcmp(role, role_names[m.role]) == 0)
+				break;
+	if (!is_marked(c, pid))
+		crew->have[m.role][m.slot]++;
+	crew->sure[m.slot] +=
+	    m.role == STANDBY && !is_marked(c, pid) && !is_doubted(c, &m);
+	crew->seeds += m.role == SEED;
 	if (crew->count < CREW)
 		crew->members[crew->count++] = m;
 }
@@ -267,9 +288,9 @@ crew_is_whole(const struct crew *crew, uint64_t workers)
 	unsigned i;
 
 	for (i = 0; i < workers; i++)
-		if (crew->workers[i] != 1 || crew->standbys[i] != 1)
+		if (crew->have[WORKER][i] != 1 || crew->have[STANDBY][i] != 1)
 			return false;
-	return crew->count == 2 * workers;
+	return crew->count == 2 * workers + crew->seeds;
 }
 
 static bool
@@ -329,28 +350,34 @@ count_descriptors(const struct chaos *c, bool shown)
 static bool
 may_die(const struct chaos *c, const struct crew *crew, const struct member *m)
 {
-	if (m->role == OTHER || is_marked(c, m->pid) ||
-	    crew->workers[m->slot] != 1 || crew->standbys[m->slot] < 1 ||
-	    c->now_ms < c->rest_ms[m->slot])
+	if (m->role == OTHER || m->role == SEED || is_marked(c, m->pid) ||
+	    crew->have[WORKER][m->slot] != 1 || crew->sure[m->slot] < 1)
 		return false;
 	return c->opt.whom & (m->role == WORKER ? WORKERS : STANDBYS);
 }
 
-/* In the midst of a reload a slot has two standbys, one of which may be the
- * candidate or on its way out, and its worker may have been told to end. Which
- * is which cannot be seen from outside: the slot rests until that is over. */
+/* In the midst of a reload one of two standbys may be on its way out, and the
+ * worker may have been told to end: neither can be seen from outside. From then
+ * on only a standby that comes later is one for certain, or whoever is still
+ * there after a while. */
 static void
 note_kill(struct chaos *c, const struct crew *crew, const struct member *m)
 {
+	unsigned i, count = 0;
+
 	c->kills[m->role]++;
 	if (c->opt.log != NULL)
 		dprintf(c->log, "chaos: a signal to %s %u (pid %d)\n",
-		    m->role == WORKER ? "worker" : "standby", m->slot,
-		    (int)m->pid);
+		    role_names[m->role], m->slot, (int)m->pid);
 	c->marked[c->marked_count++ % MARKED] = m->pid;
-	if (crew->standbys[m->slot] > 1 ||
-	    (m->role == STANDBY && c->opt.reloads > 0))
-		c->rest_ms[m->slot] = c->now_ms + REST_MS;
+	if (m->role != CANDIDATE && crew->have[STANDBY][m->slot] == 1 &&
+	    crew->have[CANDIDATE][m->slot] == 0)
+		return;
+	for (i = 0; i < crew->count && count < DOUBTED; i++)
+		if (crew->members[i].role == STANDBY &&
+		    crew->members[i].slot == m->slot)
+			c->doubted[m->slot][count++] = crew->members[i].pid;
+	c->rest_ms[m->slot] = c->now_ms + REST_MS;
 }
 
 static int
@@ -391,7 +418,8 @@ kill_one(struct chaos *c)
 static uint64_t
 kills_of_all(const struct chaos *c)
 {
-	return c->kills[OTHER] + c->kills[WORKER] + c->kills[STANDBY];
+	return c->kills[OTHER] + c->kills[WORKER] + c->kills[STANDBY] +
+	    c->kills[CANDIDATE];
 }
 
 /* Does what is due. Where nobody may be killed yet it looks again soon. */
@@ -437,16 +465,17 @@ unblock_signals(void)
 static _Noreturn void
 become_server(const struct chaos *c)
 {
-	char workers[24];
+	char workers[24], listen[LINE];
 
+	snprintf(listen, sizeof(listen), "127.0.0.1:0=%s", c->opt.service);
 	snprintf(workers, sizeof(workers), "%" PRIu64, c->opt.workers);
 	unblock_signals();
 	setpgid(0, 0); /* a Ctrl-C is for us alone */
 	if (c->opt.emfile)
 		limit_descriptors(&c->opt);
 	dup2(c->log, STDERR_FILENO);
-	execl(c->opt.server, c->opt.server, "--listen", "127.0.0.1:0",
-	    "--workers", workers, NULL);
+	execl(c->opt.server, c->opt.server, "--listen", listen, "--workers",
+	    workers, NULL);
 	die(c->opt.server, "build it with make, or say --server PATH");
 }
 
@@ -901,8 +930,9 @@ judge_descriptors(struct chaos *c)
 static int
 judge_kills(struct chaos *c)
 {
-	printf("  kills: %" PRIu64 " of workers, %" PRIu64 " of standbys",
-	    c->kills[WORKER], c->kills[STANDBY]);
+	printf("  kills: %" PRIu64 " of workers, %" PRIu64
+	       " of standbys, %" PRIu64 " of candidates",
+	    c->kills[WORKER], c->kills[STANDBY], c->kills[CANDIDATE]);
 	if (c->opt.by[BY_TERM])
 		printf(
 		    ", %" PRIu64 " TERM, which they ignore", c->kills[OTHER]);
@@ -947,6 +977,7 @@ finish(struct chaos *c)
 
 static const struct option long_options[] = {
 	{ "server", required_argument, NULL, 'p' },
+	{ "service", required_argument, NULL, 'v' },
 	{ "master", required_argument, NULL, 'm' },
 	{ "workers", required_argument, NULL, 'w' },
 	{ "seconds", required_argument, NULL, 's' },
@@ -986,6 +1017,7 @@ static const char help[] =
     "  --resets N        reset at a random moment (0)\n"
     "The server\n"
     "  --server PATH     (./preforkd)   --workers N   (4)\n"
+    "  --service SERVICE one that echoes, too (echo)\n"
     "  --master PID      one that runs already and has a load\n"
     "  --log FILE        keeps its log, with a line for each signal in it\n"
     "  --seed N          of the choices (the clock)\n";
@@ -1046,6 +1078,9 @@ option_set(struct options *o, int option, const char *name)
 	switch (option) {
 	case 'p':
 		o->server = optarg;
+		break;
+	case 'v':
+		o->service = optarg;
 		break;
 	case 'm':
 		o->master = (pid_t)number(name, optarg);
@@ -1133,6 +1168,7 @@ int
 main(int argc, char *argv[])
 {
 	static struct chaos c = { .opt = { .server = "./preforkd",
+				      .service = "echo",
 				      .workers = 4,
 				      .seconds = 20,
 				      .interval_ms = 10,

@@ -76,6 +76,88 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "${lines[7]}" = "drain-timeout = 90s" ]
 }
 
+@test "services and their arguments are printed as they were given" {
+	local shown=()
+	build_service good.so 1
+	"$PREFORKD" --check -l :7=echo -l '[::1]:8=./good.so' \
+		-l 127.0.0.1:9=./good.so:a=b:c -l 127.0.0.1:10=echo:x >a.conf
+	check
+	[ "$status" -eq 0 ]
+	[ "$output" = "$(cat a.conf)" ]
+	mapfile -t shown < <(grep listen a.conf)
+	[ "${shown[0]}" = "listen = :7" ]
+	[ "${shown[1]}" = "listen = [::1]:8=./good.so" ]
+	[ "${shown[2]}" = "listen = 127.0.0.1:9=./good.so:a=b:c" ]
+	[ "${shown[3]}" = "listen = 127.0.0.1:10=echo:x" ]
+}
+
+# build_service FILE ABI: a shared object with a service for that interface.
+build_service() {
+	cat >service.c <<-END
+		#include "preforkd.h"
+		static size_t
+		input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
+		{
+			return (void)conn, (void)bytes, count;
+		}
+		const struct preforkd_service preforkd_service = {
+			.abi = $2, .name = "good", .input = input
+		};
+	END
+	cc -shared -fPIC -I"$BATS_TEST_DIRNAME/../include" -o "$1" service.c
+}
+
+@test "--check loads the shared objects that are named" {
+	build_service good.so 1
+	build_service old.so 0
+	echo text >none.so
+	configure "listen = :7=./good.so" "" "listen = :8=./missing.so" \
+		"listen = :9=./old.so:x" "listen = :10=./none.so" \
+		"listen = :11=./good.so:y"
+	check
+	[ "$status" -eq 1 ]
+	[ "$output" = "" ]
+	[ "${#stderr_lines[@]}" -eq 3 ]
+	[ "${stderr_lines[0]}" = "a.conf:3: listen: service ./missing.so: cannot read it: No such file or directory: expected the path of a shared object" ]
+	[ "${stderr_lines[1]}" = "a.conf:4: listen: service ./old.so: its ABI is 0, expected 1: compile it with this preforkd's preforkd.h" ]
+	[[ ${stderr_lines[2]} == "a.conf:5: listen: service ./none.so: cannot load it: "* ]]
+
+	check --listen :8=./missing.so
+	[ "$status" -eq 1 ]
+	[[ $stderr == "preforkd: --listen: service ./missing.so: cannot read it: "* ]]
+}
+
+@test "messages: services" {
+	local value expected
+	expected="expected after = one of echo, discard, chargen, daytime, time, or the path of a shared object such as ./mine.so"
+	for value in :7= :7=ech :7=echo2 :7=:echo :7=mine.so '7=' '7= :x'; do
+		[[ $value == :* ]] || value=:$value
+		refuses "listen = $value" "listen: invalid value \"$value\": $expected"
+	done
+	expected="expected a service's path and its argument of at most 191 bytes each"
+	value=$(printf './%0189d' 0)
+	configure "listen = :7=$value:$value"
+	check
+	[[ $stderr == "a.conf:1: listen: service ./000"*": cannot read it: No such file or directory: "* ]]
+	for value in "./0$value" "./x:0$value"; do
+		configure "listen = :7=$value"
+		check
+		[ "$status" -eq 1 ]
+		[[ $stderr == "a.conf:1: listen: invalid value \":7="*"\": $expected" ]]
+	done
+}
+
+@test "a byte order mark does not matter, and elsewhere is none" {
+	printf '\357\273\277workers = 5\n' >a.conf
+	check
+	[ "$status" -eq 0 ]
+	[[ $output == *"workers = 5"* ]]
+	printf '\n\357\273\277workers = 5\n' >a.conf
+	check
+	[ "$status" -eq 1 ]
+	[[ $stderr == "a.conf:2: "*"workers: unknown key: "* ]]
+}
+
 @test "comments, blanks, white space and CRLF do not matter" {
 	printf '\n  # a comment\n\tworkers\t=  3   # three\r\nbacklog=7\r\n\r\n' \
 		>a.conf
@@ -174,18 +256,33 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 @test "messages: addresses" {
 	local value
 	for value in 8080 localhost:8080 127.0.0.1 127.0.0.1:65536 ::1:80 '[::1]' ''; do
-		refuses "listen = $value" "listen: invalid value \"$value\": expected ADDRESS:PORT such as 127.0.0.1:8080, [::1]:8080, or :8080 for every address"
+		refuses "listen = $value" "listen: invalid value \"$value\": expected ADDRESS:PORT such as 127.0.0.1:8080, [::1]:8080, or :8080 for every address; names are not resolved"
 	done
 }
 
+# refuses_second ADDRESS OTHER: the one is refused for the sake of the other.
+refuses_second() {
+	local message="listen: invalid value \"$1\": expected an address and port that no other listen covers, as \"$2\""
+	configure "workers = 1" "listen = $2" "listen = $1"
+	check
+	[ "$status" -eq 1 ]
+	[ "$stderr" = "a.conf:3: $message in line 2 does" ]
+	misuse "--$message does" --listen "$2" --listen "$1"
+}
+
 @test "messages: an address that another covers" {
-	local pair
-	for pair in ":80 127.0.0.1:80" "0.0.0.0:80 127.0.0.1:80" "[::1]:80 [::1]:80"; do
-		configure "listen = ${pair% *}" "listen = ${pair#* }"
-		check
-		[ "$status" -eq 1 ]
-		[ "$stderr" = "a.conf:2: listen: invalid value \"${pair#* }\": expected an address and port that no other listen covers" ]
-	done
+	refuses_second 127.0.0.1:80 :80
+	refuses_second 127.0.0.1:80 0.0.0.0:80
+	refuses_second '[::1]:80' '[::1]:80'
+	refuses_second :80 '[::1]:80'
+	refuses_second '[::ffff:127.0.0.1]:80' 127.0.0.1:80
+	refuses_second '[::ffff:127.0.0.1]:80' 0.0.0.0:80
+}
+
+@test "port 0 covers nothing" {
+	configure "listen = 127.0.0.1:0" "listen = 127.0.0.1:0" "listen = :0"
+	check
+	[ "$status" -eq 0 ]
 }
 
 @test "messages: too many addresses" {
@@ -207,8 +304,25 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 @test "messages: lines that are no setting" {
 	refuses "workers" "workers: no value: expected key = value"
 	refuses "worker = 2" "worker: unknown key: expected one of $KEYS"
-	refuses "= 2" ": unknown key: expected one of $KEYS"
+	refuses "= 2" "= 2: no key: expected key = value"
+	refuses "=" "=: no key: expected key = value"
 	refuses "config = x" "config: unknown key: expected one of $KEYS"
+}
+
+@test "messages: values in quotes" {
+	refuses 'workers = "3"' 'workers: invalid value ""3"": expected it without quotes'
+	refuses "listen = ':80'" "listen: invalid value \"':80'\": expected it without quotes"
+}
+
+@test "messages: of a long path the end is shown, and all of the message" {
+	local name path
+	name=$(printf 'd%0200d' 0)
+	path=$name/$name/the.conf
+	mkdir -p "$name/$name"
+	echo 'colour = blue' >"$path"
+	run --separate-stderr "$PREFORKD" --check --config "$path"
+	[ "$status" -eq 1 ]
+	[ "$stderr" = "...${path: -200}:1: colour: unknown key: expected one of $KEYS" ]
 }
 
 @test "messages: a key given twice names the first line" {
@@ -259,13 +373,31 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	misuse '--log-level: invalid value "": expected error, warning, info or debug' --log-level=
 }
 
+@test "the command line: pinning can be switched off" {
+	configure "pin-cpus = yes"
+	check --pin-cpus=no
+	[[ $output == *"pin-cpus = no"* ]]
+	configure "pin-cpus = no"
+	check --pin-cpus
+	[[ $output == *"pin-cpus = yes"* ]]
+	check --pin-cpus=yes
+	[[ $output == *"pin-cpus = yes"* ]]
+	misuse '--pin-cpus: invalid value "maybe": expected yes or no' --pin-cpus=maybe
+}
+
 @test "the command line: options" {
 	misuse 'unknown option "--colour": see preforkd --help' --colour
 	misuse 'unknown option "-x": see preforkd --help' -x
-	misuse 'unknown option "-tx": see preforkd --help' -tx
-	misuse 'option "--workers" needs a value' --workers
-	misuse 'option "-w" needs a value' -w
-	misuse 'option "--pin-cpus=yes" takes no value' --pin-cpus=yes
+	misuse 'unknown option "-x": see preforkd --help' -tx
+	misuse 'unknown option "--bogus": see preforkd --help' -w 2 --bogus foo
+	misuse 'unexpected argument "foo": see preforkd --help' foo --bogus
+	misuse 'ambiguous option "--w": expected one of --workers, --write-timeout' --w 3
+	misuse 'option "--workers" needs a value: expected auto or a number from 1 to 1024' --workers
+	misuse 'option "-w" needs a value: expected auto or a number from 1 to 1024' -tw
+	misuse "option \"--idle-timeout\" needs a value: $DURATION" --idle-timeout
+	misuse 'option "-c" needs a value: expected the path of a configuration file' -c
+	misuse '--config: invalid value "": expected the path of a configuration file' -c ''
+	misuse 'option "--check=no" takes no value' --check=no
 	misuse 'unexpected argument "8080": see preforkd --help' 8080
 	misuse 'unexpected argument "8080": see preforkd --help' -w 2 8080
 }
@@ -276,6 +408,8 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "$stderr" = "" ]
 	[ "$(wc -L <<<"$output")" -le 80 ]
 	[ "$(wc -l <<<"$output")" -le 24 ]
+	[ "$(grep -o 'slot;' <<<"$output" | wc -l)" -eq 1 ]
+	[[ $output == *"--listen ADDRESS:PORT[=SERVICE[:ARGUMENT]]"* ]]
 	local key
 	for key in ${KEYS//,/ } config check help version; do
 		[[ $output == *"--$key"* ]] || { echo "no --$key"; return 1; }
@@ -292,6 +426,8 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	local option
 	for option in --help --version --check; do
 		run sh -c '"$1" "$2" >/dev/full' sh "$PREFORKD" "$option"
+		[ "$status" -eq 1 ]
+		run sh -c '"$1" "$2" >&-' sh "$PREFORKD" "$option"
 		[ "$status" -eq 1 ]
 	done
 }

@@ -134,6 +134,7 @@ struct scenario {
 
 struct options {
 	const char *server;
+	const char *service; /* that answers with its input's own bytes */
 	const char *scenario;
 	uint64_t from, to, sample, seconds;
 };
@@ -498,13 +499,15 @@ conn_end(struct test *t, struct conn *c)
 static void __attribute__((noreturn))
 become_server(struct test *t, pid_t parent)
 {
+	char listen[512];
 	const char *arguments[] = { t->options.server, "--workers", "1",
-		"--listen", "127.0.0.1:0", NULL };
+		"--listen", listen, NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(EXIT_WRONG);
+	snprintf(listen, sizeof(listen), "127.0.0.1:0=%s", t->options.service);
 	setsid();
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
@@ -633,20 +636,22 @@ find_pair(struct test *t)
 {
 	char children[256], name[64], title[64], *next = children;
 	struct server *s = &t->server;
-	int count = 0;
+	int others = 0;
 	pid_t pid;
 
 	snprintf(name, sizeof(name), "task/%d/children", (int)s->master);
 	read_proc(s->master, name, children, sizeof(children));
 	s->worker = s->standby = 0;
-	for (; (pid = (pid_t)strtol(next, &next, 10)) > 0; count++) {
+	while ((pid = (pid_t)strtol(next, &next, 10)) > 0) {
 		read_proc(pid, "cmdline", title, sizeof(title));
 		if (strcmp(title, "preforkd: worker 0") == 0)
-			s->worker = pid;
+			others += s->worker != 0, s->worker = pid;
 		else if (strcmp(title, "preforkd: standby 0") == 0)
-			s->standby = pid;
+			others += s->standby != 0, s->standby = pid;
+		else if (strcmp(title, "preforkd: seed 0") != 0)
+			others++;
 	}
-	return count == 2 && s->worker > 0 && s->standby > 0;
+	return others == 0 && s->worker > 0 && s->standby > 0;
 }
 
 /* Each is looked at twice, since one may have woken another that was looked at
@@ -811,11 +816,22 @@ on_alarm(int number)
 }
 
 static bool
-wait_for_stop(struct test *t, pid_t pid)
+is_continue(int status)
+{
+	return WIFSTOPPED(status) && WSTOPSIG(status) == SIGCONT;
+}
+
+/* The master's SIGCONT, which whoever is to take over gets, goes no further. */
+static bool
+wait_for_stop(struct test *t, pid_t pid, enum __ptrace_request request)
 {
 	int status;
+	pid_t waited;
 
-	if (waitpid(pid, &status, __WALL) != pid)
+	while ((waited = waitpid(pid, &status, __WALL)) == pid &&
+	    is_continue(status) && ptrace(request, pid, NULL, NULL) == 0)
+		;
+	if (waited != pid)
 		return fail(t, "process %d does not get on: it waits in %ld",
 		    (int)pid, waits_in(pid));
 	if (!WIFSTOPPED(status))
@@ -833,7 +849,7 @@ resume(struct test *t, pid_t pid, enum __ptrace_request request)
 	if (ptrace(request, pid, NULL, NULL) < 0)
 		return fail(
 		    t, "ptrace of process %d: %s", (int)pid, strerror(errno));
-	return wait_for_stop(t, pid);
+	return wait_for_stop(t, pid, request);
 }
 
 static bool
@@ -849,7 +865,7 @@ seize(struct test *t, pid_t pid)
 		    t, "ptrace of process %d: %s", (int)pid, strerror(errno));
 	}
 	t->entered = -1;
-	return wait_for_stop(t, pid);
+	return wait_for_stop(t, pid, PTRACE_CONT);
 }
 
 /* Lets a process run until it enters a system call, any of those that IS_IT
@@ -1773,6 +1789,7 @@ read_options(struct options *o, int argc, char *argv[])
 {
 	static const struct option names[] = {
 		{ "scenario", required_argument, NULL, 'c' },
+		{ "service", required_argument, NULL, 'e' },
 		{ "from", required_argument, NULL, 'f' },
 		{ "to", required_argument, NULL, 't' },
 		{ "sample", required_argument, NULL, 's' },
@@ -1781,10 +1798,14 @@ read_options(struct options *o, int argc, char *argv[])
 	};
 	int letter, index;
 
-	*o = (struct options) { .scenario = "", .to = RECORD - 1, .sample = 1 };
+	*o = (struct options) {
+		.scenario = "", .service = "echo", .to = RECORD - 1, .sample = 1
+	};
 	while ((letter = getopt_long(argc, argv, "", names, &index)) >= 0)
 		if (letter == 'c')
 			o->scenario = optarg;
+		else if (letter == 'e')
+			o->service = optarg;
 		else if (letter == 'f')
 			o->from = option_number(names[index].name);
 		else if (letter == 't')

@@ -3,6 +3,8 @@
 
 load helper
 
+# A short hang-timeout lets the master look for the last time soon.
+
 # server_wake_ups: of the master and all workers.
 server_wake_ups() {
 	# shellcheck disable=SC2046 # one word for each pid
@@ -13,16 +15,25 @@ sleeps_on() {
 	[ "$(server_wake_ups)" = "$1" ]
 }
 
-# falls_asleep: nobody has woken up for a second.
-falls_asleep() {
-	local before
-	before=$(server_wake_ups)
-	holds_for 1 sleeps_on "$before" >/dev/null
+# sleeps_for_good: whatever was to be looked at later has been, so that nobody
+# waits for a time.
+sleeps_for_good() {
+	local pid
+	for pid in "$MASTER" $(worker_pids); do
+		waits_for_ever "$pid" || return
+	done
+}
+
+# waits_for_ever PID: the fourth argument of its epoll_wait is -1 (proc(5)).
+waits_for_ever() {
+	local call
+	read -ra call <"/proc/$1/syscall"
+	[[ ${call[4]:-} == 0x*ffffffff ]]
 }
 
 @test "an idle server makes no wake-ups" {
-	start_server --workers 4
-	wait_until falls_asleep
+	start_server --workers 4 --hang-timeout 2s
+	wait_until sleeps_for_good
 	local before
 	before=$(server_wake_ups)
 	holds_for 3 sleeps_on "$before"
@@ -31,32 +42,32 @@ falls_asleep() {
 }
 
 @test "nor after it has served" {
-	start_server --workers 2 --idle-timeout 10s
+	start_server --workers 2 --idle-timeout 10s --hang-timeout 2s
 	stream --connections 100 --bytes 100K
-	wait_until falls_asleep
+	wait_until sleeps_for_good
 	local before
 	before=$(server_wake_ups)
 	holds_for 3 sleeps_on "$before"
 }
 
 @test "nor after a kill and a reload" {
-	start_server --workers 2
+	start_server --workers 2 --hang-timeout 2s
 	kill -KILL "$(worker_pid 0)"
 	wait_until log_has 'takes over'
 	wait_until has_pairs 2
 	reload
 	wait_until has_pairs 2
-	wait_until falls_asleep
+	wait_until sleeps_for_good
 	local before
 	before=$(server_wake_ups)
 	holds_for 3 sleeps_on "$before"
 }
 
 @test "nor with idle connections that nothing can time out" {
-	start_server --workers 2 --write-timeout 1s
+	start_server --workers 2 --write-timeout 1s --hang-timeout 2s
 	start_stream --connections 100 --bytes 1000 --hold
 	wait_until stream_says answered
-	wait_until falls_asleep
+	wait_until sleeps_for_good
 	local before
 	before=$(server_wake_ups)
 	holds_for 3 sleeps_on "$before"

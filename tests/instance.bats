@@ -18,6 +18,49 @@ load helper
 	stream --connections 100
 }
 
+# start_together ADDRESS...: launches a server for each; all have bound before one
+# of them goes on.
+start_together() {
+	local address
+	LAUNCHER=(strace -D -o /dev/null -e trace=bind
+		-e inject=bind:delay_exit=500000:when=1)
+	for address; do
+		launch --listen "$address" --workers 1
+	done
+	LAUNCHER=()
+	wait_until all_are_ready_or_gone
+}
+
+all_are_ready_or_gone() {
+	local i
+	for i in "${!SERVERS[@]}"; do
+		MASTER=${SERVERS[i]} LOG=${LOGS[i]}
+		is_ready_or_gone || return
+	done
+}
+
+ready_count() {
+	cat "${LOGS[@]}" | grep -c ' ready: '
+}
+
+@test "of instances that start at the same moment one serves" {
+	expect_error 'cannot listen on'
+	local port
+	port=$(free_port)
+	start_together "127.0.0.1:$port" "127.0.0.1:$port" "127.0.0.1:$port"
+	[ "$(ready_count)" -eq 1 ]
+	[ "$(cat "${LOGS[@]}" | grep -c "$port: address in use")" -eq 2 ]
+	HOST=127.0.0.1 PORT=$port stream --connections 20
+}
+
+@test "the same where one of them asks for the wildcard address" {
+	expect_error 'cannot listen on'
+	local port
+	port=$(free_port)
+	start_together "127.0.0.1:$port" ":$port"
+	[ "$(ready_count)" -eq 1 ]
+}
+
 @test "a second instance on the wildcard address" {
 	expect_error 'cannot listen on'
 	start_server --workers 1

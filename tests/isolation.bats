@@ -105,6 +105,16 @@ end_honest() {
 	end_honest 4999
 }
 
+@test "new connections do not go where a call hangs" {
+	expect_error 'the service failed on its input'
+	expect_error 'hangs: aborting it'
+	start_crashing --workers 2 --hang-timeout 20s
+	start_provoking 1 loop
+	wait_until log_has 'does not move: steering away from it'
+	stream --connections 50 --seconds 10
+	not log_has 'hangs'
+}
+
 @test "a call that hangs and does not heed SIGABRT" {
 	expect_error 'the service failed on its input'
 	expect_error 'worker 0 \(pid [0-9]+\) hangs: aborting it'
@@ -151,6 +161,63 @@ end_honest() {
 	await_provoked
 	ended 1 echoed
 	[ "$(log_count 'take')" -eq 0 ]
+	end_honest 20
+}
+
+# start_configured LINE...: the same with a configuration file of these lines.
+start_configured() {
+	configure "$@"
+	start_crashing --listen 127.0.0.1:0 --workers 1 --config conf
+}
+
+configure() {
+	printf '%s\n' "$@" >conf
+}
+
+@test "a reload waits for a call that takes long, and does not repeat it" {
+	start_crashing --workers 1
+	start_honest 20
+	start_provoking 1 "slow $PWD/go"
+	wait_until has_calls 1
+	kill -HUP "$MASTER"
+	holds_for 3 not log_has 'killing it|was killed|reloaded'
+	touch go
+	await_provoked
+	ended 1 echoed
+	wait_until log_has ' reloaded: '
+	has_calls 1
+	end_honest 20
+}
+
+@test "a reload that sets a hang-timeout: it holds for the call under way" {
+	expect_error 'the service failed on its input'
+	expect_error 'worker 0 \(pid [0-9]+\) hangs: aborting it'
+	start_configured 'hang-timeout = 0'
+	start_honest 20
+	start_provoking 1 loop
+	wait_until provoked_has sent "$PROVOKED"
+	configure 'hang-timeout = 1s'
+	reload
+	await_provoked
+	ended 1 reset
+	provoke 1 loop
+	ended 1 reset
+	end_honest 20
+}
+
+@test "a reload that takes the hang-timeout away: the call under way may last" {
+	start_configured 'hang-timeout = 3s'
+	start_honest 20
+	start_provoking 1 "slow $PWD/go"
+	wait_until has_calls 1
+	configure 'hang-timeout = 0'
+	kill -HUP "$MASTER"
+	holds_for 5 not log_has 'hangs'
+	touch go
+	await_provoked
+	ended 1 echoed
+	wait_until log_has ' reloaded: '
+	has_calls 1
 	end_honest 20
 }
 
@@ -247,6 +314,19 @@ kill_call() {
 	end_stream 1
 	[ "$(summary connections)" -eq 20 ]
 	CLIENT=0 end_honest 100
+}
+
+# No successor can do better: each ends as soon as it has begun.
+@test "a slot whose workers all end at once is given up, and begins anew" {
+	expect_error 'epoll_wait: '
+	expect_error 'makes no progress: resetting it'
+	expect_error 'connections are lost'
+	start_crashing --workers 1
+	provoke 1 epoll
+	wait_until log_has 'connections are lost; restarting'
+	wait_until has_slots 1
+	stream --connections 20
+	[ "$(log_count 'its standby takes over')" -lt 20 ]
 }
 
 # lost: the connections that the log says were lost, all in all.

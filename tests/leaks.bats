@@ -116,6 +116,21 @@ listeners() {
 	ss -Hltnp "sport = :$PORT" | grep -c "pid=$1," || true
 }
 
+@test "a server with closed standard streams gives their numbers to nothing" {
+	local port pid fd
+	port=$(free_port)
+	LAUNCHER=(sh -c 'exec "$@" <&- >&- 2>&-' sh)
+	launch --listen "127.0.0.1:$port" --workers 1
+	wait_until not refuses "$port"
+	HOST=127.0.0.1 PORT=$port stream --connections 10
+	wait_until has_pairs 1
+	for pid in "$MASTER" "$(worker_pid 0)" "$(standby_pid 0)"; do
+		for fd in 0 1 2; do
+			[ "$(readlink "/proc/$pid/fd/$fd")" = /dev/null ]
+		done
+	done
+}
+
 @test "no memory is lost over many connections" {
 	start_server --workers 1
 	local worker before

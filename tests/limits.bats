@@ -90,6 +90,26 @@ is_settled() {
 	await_stream 2
 }
 
+# Where the master itself cannot make a slot it tries again, and says what lacks.
+@test "a slot that cannot be made is tried again" {
+	expect_error 'cannot start worker 0'
+	LAUNCHER=(prlimit --as=500000000:unlimited)
+	launch --listen 127.0.0.1:0 --workers 1
+	wait_until log_has_times 3 'cannot start worker 0: .*memory.*max-connections.*trying again in [1-9][0-9]* ms'
+	prlimit --pid "$MASTER" --as=unlimited:unlimited
+	wait_until log_has 'ready: '
+	read_address
+	stream --connections 10
+}
+
+@test "the master says how many descriptors it needs" {
+	expect_error 'cannot start worker 0'
+	LAUNCHER=(prlimit --nofile=8:8)
+	launch --listen 127.0.0.1:0 --workers 1
+	wait_until log_has 'warning .*the master needs [0-9]+ open files'
+	wait_until log_has_times 3 'cannot start worker 0: .*LimitNOFILE.*trying again in [1-9][0-9]* ms'
+}
+
 @test "with no descriptors left the waiting ones are served later" {
 	LAUNCHER=(prlimit --nofile=100:100)
 	start_server --workers 2
@@ -97,6 +117,59 @@ is_settled() {
 	[ "$(summary connections)" -eq 500 ]
 	stream --connections 300 --rounds 3000 --bytes 100
 	[ "$(summary connections)" -eq 3000 ]
+}
+
+@test "with few descriptors connections move to other slots, too" {
+	LAUNCHER=(prlimit --nofile=100:100)
+	start_server --workers 2
+	start_stream --connections 20 --bytes 100G --interval 5 --message 1-100
+	wait_until stream_says answered
+	kill -TTOU "$MASTER"
+	wait_until has_workers 1
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+# are_full N: both slots serve so many connections.
+are_full() {
+	ask_status 2
+	local n
+	for n in 0 1; do
+		[[ $(grep " slot $n: " "$LOG" | tail -n 1) == *" $1 connections, "* ]] ||
+			return
+	done
+}
+
+is_retiring() {
+	ask_status 2
+	log_has "slot $1: .* retiring"
+}
+
+# The first that is on offer has nowhere to go.
+@test "connections that no other slot can take are served where they are" {
+	start_server --workers 2 --max-connections 2 --drain-timeout 1h
+	start_stream --connections 40 --bytes 100 --hold --allow-cut
+	wait_until are_full 2
+	kill -TTOU "$MASTER"
+	wait_until is_retiring 1
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	await_stream
+	[ "$(summary wrong)" -eq 0 ]
+	not log_has 'killing it|was killed'
+}
+
+@test "connections go to a slot as soon as that has room for them" {
+	start_server --workers 2 --max-connections 2
+	start_stream --connections 40 --bytes 100 --hold --allow-cut
+	wait_until are_full 2
+	kill -TTOU "$MASTER"
+	wait_until is_retiring 1
+	holds_for 1 has_workers 2
+	end_stream
+	wait_until has_workers 1
+	stream --connections 10
+	not log_has 'killing it|was killed'
 }
 
 @test "--backlog is the listener's queue" {

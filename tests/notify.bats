@@ -142,7 +142,12 @@ states_are() {
 	start_server
 	LAUNCHER+=(WATCHDOG_USEC=20000 WATCHDOG_PID=1)
 	start_server
-	wait_until told_times 2 READY=1
+	local usec
+	for usec in 0 -1 '' none 20000s; do
+		LAUNCHER=("${LAUNCHER[@]:0:2}" WATCHDOG_USEC="$usec")
+		start_server
+	done
+	wait_until told_times 7 READY=1
 	holds_for 1 not told WATCHDOG=1
 }
 

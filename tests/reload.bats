@@ -89,6 +89,23 @@ has_new_workers() {
 	HOST=127.0.0.2 PORT=$new stream --connections 20
 }
 
+@test "port 0 twice at one address: two ports, and a reload keeps both" {
+	configure 'listen = 127.0.0.1:0' 'listen = 127.0.0.1:0=discard' \
+		'workers = 2'
+	start_server --config conf
+	local first second
+	{ read -r first && read -r second; } < <(ports)
+	((first != second))
+	reload
+	log_has "reloaded: 2 workers on 127.0.0.1:$first, 127.0.0.1:$second"
+	PORT=$first stream --connections 20
+	[ -z "$(printf hello | nc -N 127.0.0.1 "$second")" ]
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	reload
+	wait_until refuses "$second"
+	PORT=$first stream --connections 20
+}
+
 @test "the command line wins over the file, after a reload too" {
 	configure 'listen = 127.0.0.9:1' 'workers = 5'
 	start_server --config conf --listen 127.0.0.1:0 --workers 2
@@ -240,6 +257,33 @@ under_load() {
 	holds_for 2 is_alive "${CLIENTS[CLIENT]}"
 	end_stream
 	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "HUP before the workers are ready is heeded when they are" {
+	# The master hears it before it hears any of them.
+	launch --listen 127.0.0.1:0 --workers 16
+	wait_until log_has ' starting on '
+	kill -HUP "$MASTER"
+	wait_until log_has ' reloaded: '
+	log_has_times 1 'ready: '
+	read_address
+	stream --connections 10
+}
+
+# So that it reads the configuration that was there when the last one came.
+@test "HUP during a reload: another one follows" {
+	configure 'listen = 127.0.0.1:0' 'workers = 2'
+	start_server --config conf
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	kill -HUP "$MASTER"
+	wait_until log_has 'reloading'
+	configure 'listen = 127.0.0.1:0' 'workers = 3'
+	kill -HUP "$MASTER"
+	kill -CONT "$worker"
+	wait_until log_has 'reloaded: 3 workers'
+	stream --connections 10
 }
 
 @test "many HUPs at once" {

@@ -63,13 +63,15 @@ has_processes() {
 # --- which service -----------------------------------------------------------
 
 @test "each address has a service of its own" {
-	start_probe --listen 127.0.0.1:0 --listen 127.0.0.1:0=discard
+	start_probe --listen 127.0.0.2:0 --listen 127.0.0.3:0=discard
 	mapfile -t numbers < <(ports)
 	dial
 	say add 5
 	hears 'v1 5'
+	HOST=127.0.0.2
 	PORT=${numbers[1]}
 	[ "$(printf hello | nc -N "$HOST" "$PORT")" = hello ]
+	HOST=127.0.0.3
 	PORT=${numbers[2]}
 	[ -z "$(printf hello | nc -N "$HOST" "$PORT")" ]
 }
@@ -77,11 +79,13 @@ has_processes() {
 @test "the same object with two arguments is two services" {
 	install_probe 1
 	start_server --listen "127.0.0.1:0=$PWD/probe.so:one" \
-		--listen "127.0.0.1:0=$PWD/probe.so:two:and more"
+		--listen "127.0.0.2:0=$PWD/probe.so:two:and more"
 	mapfile -t numbers < <(ports)
-	PORT=${numbers[0]} dial
+	dial
 	hears one
-	PORT=${numbers[1]} dial
+	HOST=127.0.0.2
+	PORT=${numbers[1]}
+	dial
 	hears 'two:and more'
 }
 
@@ -201,10 +205,9 @@ read_where() {
 @test "more: a long answer in parts, then what came meanwhile" {
 	start_probe --workers 1
 	dial
-	printf 'more 200000\nadd 5\n' >&"$CONN"
-	[ "$(head -n 200000 <&"$CONN" | cksum)" = \
-		"$(seq 200000 -1 1 | cksum)" ]
-	hears 'v1 5'
+	printf 'more 200000\nadd 5\nfinish\n' >&"$CONN"
+	[ "$(cksum <&"$CONN")" = \
+		"$(seq 200000 -1 1 | cat - <(printf 'v1 5\nbye\n') | cksum)" ]
 }
 
 @test "end: the last words after the client's last byte" {
@@ -263,9 +266,10 @@ sum_is_exact() {
 	VERSION=1 sum_is_exact 3000
 	dial
 	yes 'add 1' | head -n 20000 >&"$CONN" &
+	local saying=$!
 	[ "$(head -n 20000 <&"$CONN" | cksum)" = \
 		"$(seq -f 'v1 %.0f' 20000 | cksum)" ]
-	wait
+	wait "$saying"
 	(($(log_count 'its standby takes over') > 20))
 }
 

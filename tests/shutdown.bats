@@ -146,6 +146,45 @@ have_received() {
 	group_is_gone "$MASTER"
 }
 
+# start_to_stop: a server that is stopping and waits for three clients.
+start_to_stop() {
+	start_server --workers 2 --drain-timeout 1h
+	start_stream --connections 3 --bytes 1G --never-read --allow-cut
+	wait_until stream_says stuck
+	kill -TERM "$MASTER"
+	wait_until log_has 'stopping: TERM'
+}
+
+@test "who is killed by a second TERM has no successor" {
+	start_to_stop
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	log_has 'TERM again: ending at once'
+	not log_has 'takes over|was killed'
+}
+
+@test "QUIT after TERM changes nothing" {
+	start_to_stop
+	kill -QUIT "$MASTER"
+	wait_until log_has 'QUIT: ignored: the server is stopping'
+	holds_for 1 is_alive "$MASTER"
+	not log_has 'again'
+	end_stream
+	server_ends_with 0
+}
+
+@test "HUP, TTIN and TTOU while the server stops change nothing, and say so" {
+	start_to_stop
+	local signal
+	for signal in HUP TTIN TTOU; do
+		kill "-$signal" "$MASTER"
+		wait_until log_has "$signal: ignored: the server is stopping"
+	done
+	not log_has 'adding|removing|reloading'
+	end_stream
+	server_ends_with 0
+}
+
 @test "TERM under load: everybody who got in is answered" {
 	start_server --workers 2
 	start_stream --connections 10 --bytes 100G --interval 1 --message 1-1000 \

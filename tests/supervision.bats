@@ -53,6 +53,53 @@ lose_slot() {
 	stream --connections 50
 }
 
+# Whoever stopped it: the slot needs it now.
+@test "a standby that was stopped takes over all the same" {
+	start_server --workers 1
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered
+	local standby
+	standby=$(standby_pid 0)
+	stop_process "$standby"
+	kill -KILL "$(worker_pid 0)"
+	stream --connections 10 --seconds 5
+	[ "$(worker_pid 0)" = "$standby" ]
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "a stopped worker gets no new connections, and then has a successor" {
+	start_server --workers 2 --hang-timeout 4s
+	start_stream --connections 40 --bytes 100 --hold
+	wait_until stream_says answered
+	local pid
+	pid=$(worker_pid 1)
+	stop_process "$pid"
+	start_stream --connections 40 --bytes 100 --hold
+	wait_until log_has "worker 1 \(pid $pid\) was stopped by SIGSTOP"
+	wait_until log_has "worker 1 \(pid $pid\) does not move: steering away from it"
+	stream --connections 40 --bytes 1000 --seconds 2
+	wait_until log_has "worker 1 \(pid $pid\) has been stopped for [0-9]+ ms: killing it"
+	wait_until was_replaced 1 "$pid"
+	wait_until stream_says answered 1
+	end_stream 1
+	end_stream 0
+	[ "$(summary connections)" -eq 40 ]
+}
+
+@test "a worker that is stopped for a moment goes on" {
+	start_server --workers 1 --hang-timeout 4s
+	local pid
+	pid=$(worker_pid 0)
+	stop_process "$pid"
+	wait_until log_has 'steering away from it'
+	kill -CONT "$pid"
+	wait_until log_has "worker 0 \(pid $pid\) goes on"
+	holds_for 5 is_alive "$pid"
+	stream --connections 10
+	not log_has 'killing it'
+}
+
 @test "deaths of workers mean no back-off" {
 	start_server --workers 3
 	local n
@@ -102,6 +149,49 @@ lose_slot() {
 	[ "$(summary connections)" -eq 100 ]
 }
 
+@test "TERM while the only slot waits for its restart: its queue is answered" {
+	start_server --workers 1
+	local n
+	for n in 1 2 3 4 5; do
+		lose_slot 0
+	done
+	kill_slot 0
+	wait_until log_has 'restarting in 1600 ms'
+	start_stream --connections 100 --bytes 1000 --half-close
+	wait_until stream_says connected
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	await_stream
+	[ "$(summary connections)" -eq 100 ]
+}
+
+@test "TTOU while a slot waits for its restart: its queue is served, then closed" {
+	start_server --workers 2
+	local n
+	for n in 1 2 3 4 5; do
+		lose_slot 1
+	done
+	# Neither is there to serve them before the slot is down and unwanted.
+	stop_process "$(worker_pid 0)"
+	stop_process "$(worker_pid 1)"
+	start_stream --connections 100 --bytes 1000 --half-close
+	wait_until stream_says connected
+	kill_slot 1
+	wait_until log_has 'slot 1: .* restarting in 1600 ms'
+	kill -TTOU "$MASTER"
+	wait_until log_has 'removing worker 1'
+	kill -CONT "$(worker_pid 0)"
+	await_stream
+	[ "$(summary connections)" -eq 100 ]
+	wait_until has_pairs 1
+	wait_until has_listeners 1
+	stream --connections 10
+}
+
+has_listeners() {
+	(($(sockets listening) == $1))
+}
+
 # What waited in its queue as well as what is new.
 @test "while a slot waits for its restart, others serve in its place" {
 	start_server --workers 2
@@ -121,6 +211,74 @@ lose_slot() {
 	wait_until worker_pid 1
 	end_stream
 	[ "$(summary connections)" -eq 100 ]
+}
+
+# lose_slots NUMBERS TIMES: all of them at once, so often.
+lose_slots() {
+	expect_error 'worker and standby died together'
+	local time n pids
+	for ((time = 1; time <= $2; time++)); do
+		wait_until has_pairs 4
+		stop_process "$MASTER"
+		pids=()
+		for n in $1; do
+			pids+=("$(worker_pid "$n")" "$(standby_pid "$n")")
+		done
+		kill -KILL "${pids[@]}"
+		kill -CONT "$MASTER"
+		for n in $1; do
+			wait_until log_has_times "$time" "slot $n: .* died together"
+		done
+	done
+}
+
+# start_with_addresses N OPTIONS...: on the addresses $NET.1 to $NET.N, which
+# nobody else has.
+start_with_addresses() {
+	local count=$1 n
+	NET=127.$((RANDOM % 200 + 20)).$((RANDOM % 200 + 20))
+	shift
+	for ((n = 1; n <= count; n++)); do
+		set -- "$@" --listen "$NET.$n:0"
+	done
+	start_server "$@"
+}
+
+# Three slots with 64 listeners each are more than a socket's buffer takes at
+# once, and more than one worker takes at all.
+@test "the queues of many slots that are down do not drown who serves on" {
+	start_with_addresses 64 --workers 4
+	start_stream --connections 40 --bytes 1000 --hold --allow-cut
+	wait_until stream_says answered
+	lose_slots '1 2 3' 4
+	wait_until log_has 'restarting in 400 ms'
+	wait_until has_pairs 4
+	not log_has 'worker 0 .* was killed'
+	not log_has 'cannot watch a listener'
+	local n
+	for n in 1 13 64; do
+		stream_at "$NET.$n"
+	done
+}
+
+# stream_at ADDRESS: connections to whatever port the server has there.
+stream_at() {
+	local HOST=$1 PORT
+	PORT=$(ss -Hltn "src $1" | sed "s|.*$1:\\([0-9]*\\) .*|\\1|;q")
+	stream --connections 50
+}
+
+# What its successor would be told anew it just has not read yet.
+@test "a worker that reads its orders late is not killed" {
+	start_with_addresses 64 --workers 4
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	lose_slots '1 2 3' 4
+	wait_until has_pairs 4
+	kill -CONT "$worker"
+	stream_at "$NET.64"
+	not log_has 'worker 0 .* was killed'
 }
 
 @test "kill -9 of each worker: nobody in its queue is refused or reset" {
@@ -264,6 +422,19 @@ has_served_more() {
 	stream --connections 10
 	[ "$(worker_pid 0)" = "$pid" ]
 	not log_has 'was killed|exited with|stopping|reloading'
+}
+
+@test "signals that mean nothing to the master do nothing" {
+	start_server --workers 1
+	local signal
+	for signal in USR2 ALRM VTALRM PROF IO PWR STKFLT XCPU RTMIN RTMIN+1 \
+		RTMAX; do
+		kill "-$signal" "$MASTER"
+	done
+	wait_until log_has 'ignoring SIGUSR2'
+	wait_until log_has 'ignoring signal 34'
+	has_pairs 1
+	stream --connections 10
 }
 
 @test "as PID 1 of a container it reaps orphans that are not its own" {

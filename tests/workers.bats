@@ -25,6 +25,20 @@ load helper
 	stream --connections 500 --bytes 10K
 }
 
+# Slot memory has an entry for each descriptor below the limit.
+@test "of many small workers none has a descriptor beyond its limit" {
+	start_server --workers 64 --max-connections 1
+	local pid limit
+	for pid in $(worker_pids); do
+		limit=$(awk '/^Max open files/ { print $4 }' "/proc/$pid/limits")
+		[ "$(highest_fd "$pid")" -lt "$limit" ]
+	done
+}
+
+highest_fd() {
+	find "/proc/$1/fd" -type l -printf '%f\n' | sort -n | tail -n 1
+}
+
 @test "every worker gets its share of the connections" {
 	start_server --workers 4
 	start_stream --connections 400 --bytes 100 --hold
@@ -92,14 +106,13 @@ share() {
 	wait_until has_workers 2
 }
 
-@test "a removed worker serves its connections to their end" {
+@test "connections of a removed worker do not notice" {
 	start_server --workers 4
 	start_stream --connections 40 --bytes 100G --interval 20 --message 1-100
 	wait_until stream_says answered
 	kill -TTOU "$MASTER"
 	wait_until log_has 'removing worker 3'
 	stream --connections 100 --bytes 1000
-	has_workers 4
 	end_stream
 	[ "$(summary connections)" -eq 40 ]
 	wait_until has_workers 3
@@ -156,6 +169,37 @@ share() {
 		[[ $(cpus "$pid") =~ ^[0-9]+$ ]]
 	done
 	stream --connections 50
+}
+
+@test "pin-cpus goes on and off by a reload" {
+	(($(nproc) > 1)) || skip_or_fail "needs two processors"
+	printf '%s\n' 'listen = 127.0.0.1:0' 'workers = 2' 'pin-cpus = yes' >conf
+	start_server --config conf
+	local pinned
+	for pinned in no yes no; do
+		printf '%s\n' 'listen = 127.0.0.1:0' 'workers = 2' \
+			"pin-cpus = $pinned" >conf
+		reload
+		if [[ $pinned == yes ]]; then
+			wait_until is_pinned 0
+			wait_until is_pinned 1
+		else
+			wait_until is_free 0
+			wait_until is_free 1
+		fi
+	done
+}
+
+# is_pinned N: worker N is there and has one processor.
+is_pinned() {
+	local pid
+	pid=$(worker_pid "$1") && [[ $(cpus "$pid") =~ ^[0-9]+$ ]]
+}
+
+# is_free N: it has all that the server has.
+is_free() {
+	local pid
+	pid=$(worker_pid "$1") && [[ $(cpus "$pid") == "$(cpus "$MASTER")" ]]
 }
 
 cpus() {

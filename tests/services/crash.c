@@ -207,6 +207,25 @@ overrun_buffer(const unsigned char *bytes, const char *argument)
 	dereference_null(bytes, argument);
 }
 
+/* Closes the worker's epoll instance, which its successors share. */
+static ON_PURPOSE void
+close_epoll(const unsigned char *bytes, const char *argument)
+{
+	char path[64], target[64];
+
+	(void)bytes;
+	(void)argument;
+	for (int fd = 3; fd < 64; fd++) {
+		ssize_t length;
+
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		length = readlink(path, target, sizeof target - 1);
+		target[length > 0 ? length : 0] = '\0';
+		if (strstr(target, "eventpoll"))
+			close(fd);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const unsigned char *bytes, const char *argument);
@@ -228,6 +247,7 @@ static const struct {
 	{ "slot", overwrite_slot },
 	{ "size", overwrite_size },
 	{ "overrun", overrun_buffer },
+	{ "epoll", close_epoll },
 };
 
 static void

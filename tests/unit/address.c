@@ -65,6 +65,9 @@ overlaps_are_seen(void)
 	CHECK(overlap("0.0.0.0:80", "127.0.0.1:80"));
 	CHECK(overlap("[::]:80", "127.0.0.1:80"));
 	CHECK(overlap(":80", "[::1]:80"));
+	CHECK(overlap("[::ffff:127.0.0.1]:80", "127.0.0.1:80"));
+	CHECK(overlap("[::ffff:127.0.0.1]:80", "0.0.0.0:80"));
+	CHECK(overlap("[::ffff:0.0.0.0]:80", "127.0.0.1:80"));
 	CHECK(!overlap("0.0.0.0:80", "[::1]:80"));
 	CHECK(!overlap("127.0.0.1:80", "127.0.0.1:81"));
 	CHECK(!overlap("127.0.0.1:80", "127.0.0.2:80"));

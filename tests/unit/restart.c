@@ -46,9 +46,21 @@ a_life_forgives(void)
 	CHECK(restart_delay_ms(&history, 0) == RESTART_FIRST_MS);
 }
 
+static void
+a_failed_start_is_not_tried_again_at_once(void)
+{
+	struct restart history = { 0 };
+
+	CHECK(restart_failed_ms(&history) == RESTART_FIRST_MS);
+	CHECK(restart_failed_ms(&history) == RESTART_FIRST_MS);
+	CHECK(restart_failed_ms(&history) == 2 * RESTART_FIRST_MS);
+	CHECK(history.deaths == 3);
+}
+
 int
 main(void)
 {
+	a_failed_start_is_not_tried_again_at_once();
 	a_first_death_restarts_at_once();
 	early_deaths_double_the_delay_up_to_the_most();
 	the_delay_never_overflows();

@@ -143,6 +143,21 @@ the_third_kill_of_a_call_counts_as_a_fault(void)
 }
 
 static void
+the_masters_own_kills_of_a_call_do_not_count(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = in_call(by_signal(SIGKILL));
+
+	death.ordered = true;
+	for (int i = 0; i < 100; i++)
+		CHECK(judge_next(&history, death) == VERDICT_AGAIN);
+	CHECK(history.kills == 0 && history.faults == 0);
+	death.status = by_signal(SIGSEGV); /* it was faster */
+	CHECK(judge_next(&history, death) == VERDICT_AGAIN);
+	CHECK(judge_next(&history, death) == VERDICT_CLOSE);
+}
+
+static void
 a_fault_and_three_kills_close(void)
 {
 	struct verdict_history history = { 0 };
@@ -314,6 +329,49 @@ kills_with_progress_never_reset(void)
 		    VERDICT_GO_ON);
 }
 
+static void
+kills_between_waits_never_reset(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = elsewhere(by_signal(SIGKILL));
+
+	for (int i = 0; i < 1000; i++) {
+		death.waits++;
+		CHECK(judge(&history, death) == VERDICT_GO_ON);
+	}
+}
+
+/* Whatever a worker dies of by itself, that it came to wait before is not
+ * enough. */
+static void
+ends_between_waits_reset(void)
+{
+	const int ends[] = { by_exit(0), by_exit(1), by_signal(SIGSEGV),
+		by_signal(SIGTRAP) };
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+		struct verdict_history history = { 0 };
+		struct death death = elsewhere(ends[i]);
+
+		for (unsigned n = 1; n < VERDICT_STALLED; n++) {
+			death.waits++;
+			CHECK(judge(&history, death) == VERDICT_GO_ON);
+		}
+		CHECK(judge(&history, death) == VERDICT_RESET);
+	}
+}
+
+static void
+ends_of_workers_that_lived_never_reset(void)
+{
+	struct verdict_history history = { 0 };
+	struct death death = elsewhere(by_exit(1));
+
+	death.lived_ms = VERDICT_LIVED_MS;
+	for (int i = 0; i < 1000; i++)
+		CHECK(judge(&history, death) == VERDICT_GO_ON);
+}
+
 /* Also where the call would only be repeated. */
 static void
 deaths_before_the_call_stall_too(void)
@@ -351,6 +409,7 @@ main(void)
 	an_exit_within_the_call_is_a_fault();
 	two_different_faults_of_a_call_close();
 	the_third_kill_of_a_call_counts_as_a_fault();
+	the_masters_own_kills_of_a_call_do_not_count();
 	a_fault_and_three_kills_close();
 	kills_before_a_fault_are_not_faults();
 	counts_are_of_one_call();
@@ -364,6 +423,9 @@ main(void)
 	a_fresh_slot_has_as_many_deaths();
 	progress_forgives();
 	kills_with_progress_never_reset();
+	kills_between_waits_never_reset();
+	ends_between_waits_reset();
+	ends_of_workers_that_lived_never_reset();
 	deaths_before_the_call_stall_too();
 	memory_that_is_not_valid_resets();
 	return 0;
