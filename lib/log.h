@@ -1,5 +1,6 @@
 /*
- * log: one line an event on stderr, each written by a single write(2).
+ * log: one line an event on stderr, each written by a single system call that
+ * does not block: where nobody reads, lines are lost, and counted.
  *
  * Where stderr is the journal (systemd.exec(5), $JOURNAL_STREAM) a line begins
  * with its priority (sd-daemon(3)), elsewhere with a time stamp. What would

@@ -52,6 +52,59 @@ every_line_is() {
 	every_line_is "^$STAMP "
 }
 
+# start_read_by COMMAND...: a server whose stderr is ./stream, which the command
+# reads and appends to ./log.read.
+start_read_by() {
+	: >log.read
+	start_client "$@"
+	wait_until test -e stream
+	LAUNCHER=(sh -c 'exec "$@" 2>stream' sh)
+	launch --listen 127.0.0.1:0 --workers 2 --log-level debug
+	LOG=$BATS_TEST_TMPDIR/log.read
+	LOGS+=("$LOG")
+	wait_until log_has 'master: ready: '
+	read_address
+}
+
+# outlives_its_reader: what the server does while nobody reads its log, and what
+# it says of it afterwards.
+outlives_its_reader() {
+	local old
+	old=$(worker_pids)
+	stop_process "${CLIENTS[0]}"
+	stream --connections 20 --rounds 2000 --bytes 100
+	kill -USR1 "$MASTER"
+	kill -HUP "$MASTER"
+	wait_until not is_alive "${old%%$'\n'*}"
+	wait_until has_pairs 2
+	stream --connections 20 --rounds 50 --bytes 100
+	kill -CONT "${CLIENTS[0]}"
+	wait_until loses_no_line
+	log_has ' warning (master|worker [01]): [0-9]+ lines lost: stderr was blocked$'
+	every_line_is "^$STAMP (warning|info|debug) (master|worker [01]): .+$"
+}
+
+# loses_no_line: what is logged now is read.
+loses_no_line() {
+	local before
+	before=$(log_count 'opened$')
+	stream --connections 20 --bytes 100 >/dev/null
+	PATIENCE=1 wait_until log_has_times $((before + 20)) 'opened$' \
+		>/dev/null
+}
+
+@test "a pipe that nobody reads stops nothing, and lost lines are counted" {
+	mkfifo stream
+	start_read_by sh -c 'exec cat <stream >>log.read'
+	outlives_its_reader
+}
+
+@test "a terminal that is held stops nothing, and lost lines are counted" {
+	start_read_by socat -u \
+		"PTY,link=stream,rawer,wait-slave,pty-interval=0.05" CREATE:log.read
+	outlives_its_reader
+}
+
 @test "connections are told at debug level" {
 	start_server --workers 1 --log-level debug
 	stream --connections 1 --bytes 12345
