@@ -192,7 +192,13 @@ kill_workers() {
 		reload
 	done
 	say "$DATA" 0000000141
-	hears "$ACK" 00000001
+	local heard
+	heard=$(hear)
+	while [[ $heard == "$PING "* ]]; do # the next may have come before
+		say "$PONG" ''
+		heard=$(hear)
+	done
+	[ "$heard" = "$ACK 00000001" ]
 	not log_has 'is dead'
 }
 
