@@ -80,14 +80,6 @@ slot_is_whole() {
 		-n $(processes standby "$1") ]]
 }
 
-# kill_slot N: worker and standby at once.
-kill_slot() {
-	local pids
-	mapfile -t pids < <(processes worker "$1" && processes standby "$1")
-	kill -STOP "${pids[@]}" # so that none takes over in between
-	kill -KILL "${pids[@]}"
-}
-
 # holds_connections SLOTS N: by the server's own count, over all slots.
 holds_connections() {
 	ask_status "$1"
