@@ -127,7 +127,7 @@ fuzz-quick:
 run-fuzz-%: build/fuzz/%
 	@mkdir -p build/fuzz/corpus/$*
 	$< -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 \
-		-print_final_stats=1 -dict=fuzz/$*.dict \
+		-verbosity=0 -print_final_stats=1 -dict=fuzz/$*.dict \
 		-artifact_prefix=build/fuzz/$*- \
 		build/fuzz/corpus/$* fuzz/seeds/$*
 

@@ -736,8 +736,6 @@ input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
 	enum outcome outcome;
 	size_t used = count;
 
-	if (http->content)
-		return 0; /* the response before it is still leaving */
 	if (http->body > 0) {
 		used = count < http->body ? count : (size_t)http->body;
 		http->body -= used;

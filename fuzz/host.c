@@ -268,20 +268,22 @@ call(struct preforkd_conn *conn, enum call which)
 /* ---- a conversation ------------------------------------------------------ */
 
 /* Has the service take what it can of what has come. Whoever has more to say is
- * also heard in between. */
+ * asked nothing meanwhile, unless it is duplex. */
 static void
 serve(struct preforkd_conn *conn)
 {
 	bool again = conn->rest_count > 0;
 
 	while (!conn->ended && (again || conn->now.more)) {
-		if (conn->now.more && (!again || random_below(conn, 2))) {
+		if (conn->now.more &&
+		    (!again || !preforkd_service.duplex ||
+			random_below(conn, 2))) {
 			call(conn, MORE);
 			again = conn->rest_count > 0;
 			continue;
 		}
 		again = call(conn, INPUT) > 0;
-		if (!again && !conn->now.more && !conn->ended &&
+		if (!again && !conn->ended &&
 		    conn->rest_count >= conn->now.limit)
 			end(conn, PREFORKD_TOO_LONG);
 		again = again && conn->rest_count > 0;

@@ -234,6 +234,22 @@ talk() {
 	[ "$(cut -d ' ' -f 2,3 readings | sort -u | wc -l)" -eq 20000 ]
 }
 
+@test "what happens is counted, over workers and their deaths" {
+	serve 60 --workers 1
+	greet a
+	say "$DATA" 0000000141
+	hears "$ACK" 00000001
+	kill_workers 1
+	say "$DATA" 0000000241
+	hears "$ACK" 00000002
+	say 99 ''
+	is_refused 'no such frame'
+	ask_status 1
+	wait_until log_has 'counter gateway hellos: 1$'
+	wait_until log_has 'counter gateway readings: 2$'
+	wait_until log_has 'counter gateway refused: 1$'
+}
+
 @test "after a reload the readings go to a new file, if the old was renamed" {
 	serve 60 --workers 2
 	greet a
