@@ -25,6 +25,13 @@ is_fault(int status)
 	}
 }
 
+/* Somebody else's doing, and as often as he likes. */
+static bool
+is_killed(int status)
+{
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 /* Where workers are killed from outside, to wait for events again is progress:
  * the slot is sound, however often that happens. Where they end by themselves
  * it is not, or they would do so thousands of times a second. */
@@ -34,9 +41,7 @@ has_progressed(const struct verdict_history *history, const struct death *death)
 	if (death->progress != history->progress ||
 	    death->lived_ms >= VERDICT_LIVED_MS)
 		return true;
-	return WIFSIGNALED(death->status) &&
-	    WTERMSIG(death->status) == SIGKILL &&
-	    death->waits != history->waits;
+	return is_killed(death->status) && death->waits != history->waits;
 }
 
 static void
@@ -46,7 +51,7 @@ count_progress(struct verdict_history *history, const struct death *death)
 		history->stalled = 0;
 	history->progress = death->progress;
 	history->waits = death->waits;
-	history->stalled++;
+	history->stalled += is_killed(death->status) ? 1 : VERDICT_OWN;
 }
 
 static void

@@ -37,13 +37,14 @@ struct verdict_history {
 	unsigned faults; /* of this call, its own */
 	uint64_t progress;
 	uint64_t waits;
-	unsigned stalled; /* deaths in a row without progress */
+	unsigned stalled; /* deaths in a row without progress, weighed */
 };
 
 enum {
 	VERDICT_KILLS = 3,    /* so many kills of one call count as a fault */
 	VERDICT_FAULTS = 2,   /* so many faults of one call close it */
-	VERDICT_STALLED = 16, /* so many deaths without progress reset */
+	VERDICT_STALLED = 64, /* so many kills without progress reset; */
+	VERDICT_OWN = 4,      /* a death by its own doing counts so much */
 	VERDICT_LIVED_MS = 1000, /* to live for so long is progress */
 };
 

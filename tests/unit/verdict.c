@@ -281,7 +281,7 @@ hanging_elsewhere_loses_nothing(void)
 }
 
 static void
-sixteen_deaths_without_progress_reset(void)
+sixty_four_kills_without_progress_reset(void)
 {
 	struct verdict_history history = { 0 };
 	struct death death = elsewhere(by_signal(SIGKILL));
@@ -289,7 +289,7 @@ sixteen_deaths_without_progress_reset(void)
 	death.progress = 5;
 	for (unsigned i = 1; i < VERDICT_STALLED; i++)
 		CHECK(judge(&history, death) == VERDICT_GO_ON);
-	CHECK(VERDICT_STALLED == 16);
+	CHECK(VERDICT_STALLED == 64);
 	CHECK(judge(&history, death) == VERDICT_RESET);
 }
 
@@ -301,7 +301,7 @@ a_fresh_slot_has_as_many_deaths(void)
 	struct verdict_history history = { 0 };
 	struct death death = elsewhere(by_signal(SIGSEGV));
 
-	for (unsigned i = 1; i < VERDICT_STALLED; i++)
+	for (unsigned i = 1; i < VERDICT_STALLED / VERDICT_OWN; i++)
 		CHECK(judge(&history, death) == VERDICT_GO_ON);
 	CHECK(judge(&history, death) == VERDICT_RESET);
 }
@@ -353,7 +353,7 @@ ends_between_waits_reset(void)
 		struct verdict_history history = { 0 };
 		struct death death = elsewhere(ends[i]);
 
-		for (unsigned n = 1; n < VERDICT_STALLED; n++) {
+		for (unsigned n = 1; n < VERDICT_STALLED / VERDICT_OWN; n++) {
 			death.waits++;
 			CHECK(judge(&history, death) == VERDICT_GO_ON);
 		}
@@ -380,7 +380,7 @@ deaths_before_the_call_stall_too(void)
 	struct death death = in_call(by_signal(SIGSEGV));
 
 	death.ran = false;
-	for (unsigned i = 1; i < VERDICT_STALLED; i++)
+	for (unsigned i = 1; i < VERDICT_STALLED / VERDICT_OWN; i++)
 		CHECK(judge(&history, death) == VERDICT_AGAIN);
 	CHECK(judge(&history, death) == VERDICT_RESET);
 }
@@ -419,7 +419,7 @@ main(void)
 	a_death_elsewhere_does_not_forgive();
 	a_hung_call_closes_at_once();
 	hanging_elsewhere_loses_nothing();
-	sixteen_deaths_without_progress_reset();
+	sixty_four_kills_without_progress_reset();
 	a_fresh_slot_has_as_many_deaths();
 	progress_forgives();
 	kills_with_progress_never_reset();
