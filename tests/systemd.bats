@@ -94,6 +94,32 @@ teardown() {
 	property_is Result success
 }
 
+@test "a service of one's own, and its new version" {
+	local there=${BOX_CONFIG%/*}/probe.so
+	cp "$TEST_PROGRAMS/probe-1.so" "$BOX_ROOT$there"
+	drop_in SystemCallErrorNumber=kill
+	configure "listen = 127.0.0.1:$PORT=$there" 'workers = 2'
+	start_unit
+	in_box 'exec 5<>/dev/tcp/127.0.0.1/8080; echo add 5 >&5; read -r r <&5
+		echo "$r"; until [ -e /run/go ]; do sleep 0.05; done
+		echo add 6 >&5; read -r r <&5; echo "$r"' >said &
+	wait_until grep -q '^v1 5$' said
+	cp "$TEST_PROGRAMS/probe-2.so" "$BOX_ROOT$there"
+	box systemctl reload preforkd
+	wait_until journal_has 'master: reloaded: '
+	box touch /run/go
+	wait_until grep -q '^v2 11$' said
+	wait $!
+	box rm /run/go
+	rm "$BOX_ROOT$there"
+	not journal_has SIGSYS
+}
+
+# in_box SCRIPT: bash in there.
+in_box() {
+	box bash -c "$1"
+}
+
 @test "pin-cpus works under the unit" {
 	configure "listen = 127.0.0.1:$PORT" 'workers = 2' 'pin-cpus = yes'
 	start_unit
