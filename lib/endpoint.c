@@ -249,15 +249,17 @@ endpoints_steer(struct endpoints *all, const bool *served, bool changed)
 	return result;
 }
 
-void
-endpoints_list(
-    struct endpoints *all, const struct config *config, char *text, size_t size)
+enum { LISTED = ADDRESS_TEXT + sizeof ", " };
+
+unsigned
+endpoints_list(struct endpoints *all, const struct config *config, unsigned n,
+    char *text, size_t size)
 {
 	size_t length = 0;
 
-	*text = '\0';
-	for (unsigned i = 0; i < config->listen_count && length < size; i++)
+	for (; n < config->listen_count && size - length > LISTED; n++)
 		length += (size_t)snprintf(text + length, size - length, "%s%s",
-		    i ? ", " : "",
-		    address_format(&endpoints_of(all, config, i)->bound).text);
+		    length ? ", " : "",
+		    address_format(&endpoints_of(all, config, n)->bound).text);
+	return n;
 }
