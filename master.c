@@ -39,6 +39,7 @@ enum {
 	/* Open files beside those of slots and ports, and a few that are open
 	 * for a moment. */
 	OWN_FDS = 16,
+	ADDRESSES_TEXT = 640, /* of one line of the log */
 };
 
 /* The last would end us, and nobody means that by them. */
@@ -68,11 +69,34 @@ struct master {
 	uint64_t watchdog_due_ms;
 };
 
+/* Writes into TEXT where we listen, from the Nth address on. Returns the number
+ * of the first that is not among them: for log_other_addresses. */
+static unsigned
+list_addresses(struct master *m, unsigned n, char text[ADDRESSES_TEXT])
+{
+	return endpoints_list(
+	    &m->crew.endpoints, &m->crew.config, n, text, ADDRESSES_TEXT);
+}
+
+static void
+log_other_addresses(struct master *m, unsigned n)
+{
+	char addresses[ADDRESSES_TEXT];
+
+	while (n < m->crew.config.listen_count) {
+		n = list_addresses(m, n, addresses);
+		log_info("and on %s", addresses);
+	}
+}
+
 static void
 notify_status(const struct master *m, const char *state)
 {
-	notify_send("%sSTATUS=%u workers, %" PRIu64 " connections%s%s", state,
-	    crew_wanted(&m->crew), crew_connections(&m->crew),
+	unsigned workers = crew_wanted(&m->crew);
+	uint64_t connections = crew_connections(&m->crew);
+
+	notify_send("%sSTATUS=%u worker%s, %" PRIu64 " connection%s%s%s", state,
+	    workers, log_plural(workers), connections, log_plural(connections),
 	    *m->error ? "; " : "", m->error);
 }
 
@@ -309,17 +333,18 @@ is_switching(const struct master *m)
 static void
 complete_reload(struct master *m)
 {
-	char addresses[CREW_TEXT];
+	char addresses[ADDRESSES_TEXT];
+	unsigned listed;
 
 	if (*m->crew.failure) {
 		log_warning("%s; its slot goes on as before: reloading again",
 		    m->crew.failure);
 		m->reload_wanted = true;
 	}
-	endpoints_list(
-	    &m->crew.endpoints, &m->crew.config, addresses, sizeof addresses);
-	log_info(
-	    "reloaded: %u workers on %s", m->crew.config.workers, addresses);
+	listed = list_addresses(m, 0, addresses);
+	log_info("reloaded: %u worker%s on %s", m->crew.config.workers,
+	    log_plural(m->crew.config.workers), addresses);
+	log_other_addresses(m, listed);
 	end_reload(m);
 }
 
@@ -442,7 +467,8 @@ static void
 become_ready(struct master *m)
 {
 	m->phase = SERVING;
-	log_info("ready: %u workers listening", m->crew.config.workers);
+	log_info("ready: %u worker%s listening", m->crew.config.workers,
+	    log_plural(m->crew.config.workers));
 	notify_status(m, "READY=1\n");
 }
 
@@ -761,16 +787,18 @@ warn_of_limits(struct master *m)
 static bool
 begin(struct master *m)
 {
-	char error[LISTENER_ERROR], addresses[CREW_TEXT];
+	char error[LISTENER_ERROR], addresses[ADDRESSES_TEXT];
+	unsigned listed;
 
 	if (!endpoints_reserve(&m->crew.endpoints, &m->crew.config, error)) {
 		log_error("%s", error);
 		return false;
 	}
-	endpoints_list(
-	    &m->crew.endpoints, &m->crew.config, addresses, sizeof addresses);
-	log_info("preforkd %s starting on %s; %u workers", PREFORKD_VERSION,
-	    addresses, m->crew.config.workers);
+	listed = list_addresses(m, 0, addresses);
+	log_info("preforkd %s starting on %s; %u worker%s", PREFORKD_VERSION,
+	    addresses, m->crew.config.workers,
+	    log_plural(m->crew.config.workers));
+	log_other_addresses(m, listed);
 	warn_of_limits(m);
 	crew_want(&m->crew, m->crew.config.workers);
 	m->watchdog_ms = notify_watchdog_ms();

@@ -162,8 +162,8 @@ end_draining(struct worker *w)
 	uint64_t left = slot_open_connections(w->loop.memory);
 
 	if (left > 0)
-		log_warning(
-		    "drain timeout: closing %" PRIu64 " connections", left);
+		log_warning("drain timeout: closing %" PRIu64 " connection%s",
+		    left, log_plural(left));
 	close_all(w, CLOSE_DRAIN_TIMEOUT);
 	w->ended = true;
 }

@@ -205,8 +205,7 @@ same_ip(const struct address *a, const struct address *b)
 bool
 address_equal(const struct address *a, const struct address *b)
 {
-	return a->any_family == b->any_family && same_ip(a, b) &&
-	    address_port(a) == address_port(b);
+	return same_ip(a, b) && address_port(a) == address_port(b);
 }
 
 /* [::] is dual-stack and covers all; 0.0.0.0 covers what is IPv4. */

@@ -45,6 +45,7 @@ unsigned address_port(const struct address *);
 /* [::]:PORT becomes 0.0.0.0:PORT. */
 void address_fall_back_to_v4(struct address *);
 
+/* The same address and port; `:80` is [::]:80. */
 bool address_equal(const struct address *, const struct address *);
 /* True where no two servers could listen on both: the same port, and one IP
  * covers the other. Port 0 covers nothing. */

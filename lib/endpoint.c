@@ -29,10 +29,51 @@ find_unused(struct endpoints *all)
 	return NULL;
 }
 
+bool
+endpoint_is_configured(
+    const struct endpoint *endpoint, const struct config *config)
+{
+	for (unsigned i = 0; i < config->listen_count; i++)
+		if (is_of(endpoint, &config->listen[i]))
+			return true;
+	return false;
+}
+
+/* One that CONFIG drops, and that covers ADDRESS or is covered by it; NULL
+ * where there is none. */
+static const struct endpoint *
+find_dropped(const struct endpoints *all, const struct config *config,
+    const struct address *address)
+{
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (all->list[i].used &&
+		    address_overlaps(&all->list[i].bound, address) &&
+		    !endpoint_is_configured(&all->list[i], config))
+			return &all->list[i];
+	return NULL;
+}
+
+/* Two endpoints cannot be bound to the very same address: their listeners would
+ * be one group. It happens where the one has port 0, or the other family. */
 static bool
-reserve(struct endpoints *all, const struct config_listen *listen,
+is_distinct(const struct endpoint *dropped, const struct address *bound,
     char error[LISTENER_ERROR])
 {
+	if (!dropped || !address_equal(&dropped->bound, bound))
+		return true;
+	snprintf(error, LISTENER_ERROR,
+	    "cannot listen on %s under another name: restart the server for "
+	    "that",
+	    address_format(bound).text);
+	return false;
+}
+
+static bool
+reserve(struct endpoints *all, const struct config *config,
+    const struct config_listen *listen, char error[LISTENER_ERROR])
+{
+	const struct endpoint *dropped =
+	    find_dropped(all, config, &listen->address);
 	struct endpoint *endpoint = find_unused(all);
 	struct address bound;
 	int reservation;
@@ -43,9 +84,14 @@ reserve(struct endpoints *all, const struct config_listen *listen,
 		    "try again later");
 		return false;
 	}
-	reservation = listener_reserve(&listen->address, &bound, error);
+	reservation =
+	    listener_reserve(&listen->address, dropped != NULL, &bound, error);
 	if (reservation < 0)
 		return false;
+	if (!is_distinct(dropped, &bound, error)) {
+		close(reservation);
+		return false;
+	}
 	memset(endpoint, 0, sizeof *endpoint);
 	endpoint->used = true;
 	endpoint->serial = ++all->last_serial;
@@ -65,7 +111,7 @@ endpoints_reserve(
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct config_listen *listen = &config->listen[i];
 
-		if (!find(all, listen) && !reserve(all, listen, error))
+		if (!find(all, listen) && !reserve(all, config, listen, error))
 			return false;
 		listen->endpoint = (uint32_t)find(all, listen)->serial;
 	}
@@ -76,16 +122,6 @@ struct endpoint *
 endpoints_of(struct endpoints *all, const struct config *config, unsigned n)
 {
 	return find(all, &config->listen[n]);
-}
-
-bool
-endpoint_is_configured(
-    const struct endpoint *endpoint, const struct config *config)
-{
-	for (unsigned i = 0; i < config->listen_count; i++)
-		if (is_of(endpoint, &config->listen[i]))
-			return true;
-	return false;
 }
 
 enum { SLOT_BITS = 16 }; /* CONFIG_WORKERS_MAX fits */
@@ -213,15 +249,17 @@ endpoints_steer(struct endpoints *all, const bool *served, bool changed)
 	return result;
 }
 
-void
-endpoints_list(
-    struct endpoints *all, const struct config *config, char *text, size_t size)
+enum { LISTED = ADDRESS_TEXT + sizeof ", " };
+
+unsigned
+endpoints_list(struct endpoints *all, const struct config *config, unsigned n,
+    char *text, size_t size)
 {
 	size_t length = 0;
 
-	*text = '\0';
-	for (unsigned i = 0; i < config->listen_count && length < size; i++)
+	for (; n < config->listen_count && size - length > LISTED; n++)
 		length += (size_t)snprintf(text + length, size - length, "%s%s",
-		    i ? ", " : "",
-		    address_format(&endpoints_of(all, config, i)->bound).text);
+		    length ? ", " : "",
+		    address_format(&endpoints_of(all, config, n)->bound).text);
+	return n;
 }

@@ -82,8 +82,10 @@ void endpoints_remove_all(struct endpoints *);
  * that has CHANGED or a group has. Returns 0, or -1 with errno. */
 int endpoints_steer(struct endpoints *, const bool *served, bool changed);
 
-/* Writes "127.0.0.1:8080, [::1]:8080" for CONFIG's addresses, cut to SIZE. */
-void endpoints_list(
-    struct endpoints *, const struct config *config, char *text, size_t size);
+/* Writes "127.0.0.1:8080, [::1]:8080" for CONFIG's addresses from the Nth on,
+ * as many as SIZE, more than the longest takes, surely has room for. Returns
+ * the number of the first that is not among them. */
+unsigned endpoints_list(struct endpoints *, const struct config *config,
+    unsigned n, char *text, size_t size);
 
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "exchange.h"
+#include "listener.h"
 #include "log.h"
 
 enum {
@@ -210,8 +211,11 @@ intake_close(struct loop *loop, uint64_t serial)
 {
 	struct slot_listener *listener = find_serial(loop, serial);
 
-	if (listener)
-		store(listener->closing, 1);
+	if (!listener)
+		return;
+	/* An address that is no more, maybe for one that covers it. */
+	listener_begin_no_more(listener->fd);
+	store(listener->closing, 1);
 }
 
 void

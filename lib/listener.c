@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <netinet/tcp.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -161,18 +162,35 @@ bind_alone(struct address *address)
 	return fd;
 }
 
+/* Binds beside what this server has: others' sockets stand in the way still,
+ * unless they are this user's and share by SO_REUSEPORT, too. */
+static int
+bind_beside(const struct address *address)
+{
+	int fd = open_socket(address);
+
+	if (fd < 0)
+		return -1;
+	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
+	    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0 ||
+	    bind(fd, &address->socket.any, address->length) < 0 ||
+	    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 0) < 0)
+		return close_failed(fd);
+	return fd;
+}
+
 int
-listener_reserve(const struct address *requested, struct address *bound,
-    char error[LISTENER_ERROR])
+listener_reserve(const struct address *requested, bool beside,
+    struct address *bound, char error[LISTENER_ERROR])
 {
 	int fd;
 
 	*bound = *requested;
-	fd = bind_alone(bound);
+	fd = beside ? bind_beside(bound) : bind_alone(bound);
 	if (fd < 0 && requested->any_family &&
 	    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
 		address_fall_back_to_v4(bound);
-		fd = bind_alone(bound);
+		fd = beside ? bind_beside(bound) : bind_alone(bound);
 	}
 	return fd < 0 ? explain(bound, error) : fd;
 }
@@ -203,4 +221,20 @@ listener_open(
 		return explain(bound, error);
 	}
 	return fd;
+}
+
+void
+listener_begin_no_more(int fd)
+{
+	struct sock_filter no_syn[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13), /* the flags */
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, TH_SYN | TH_ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, TH_SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = { .len = sizeof no_syn / sizeof no_syn[0],
+		.filter = no_syn };
+
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }

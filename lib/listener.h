@@ -5,6 +5,7 @@
 #ifndef PREFORKD_LISTENER_H
 #define PREFORKD_LISTENER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "address.h"
@@ -18,12 +19,15 @@ enum { LISTENER_ERROR = 256 };
  * socket is bound and never listens, so it gets no connection, and it fixes the
  * number where port 0 was asked for.
  *
+ * BESIDE says that this server itself listens there, on an address that covers
+ * REQUESTED or is covered by it. Then that one is what keeps others away.
+ *
  * BOUND becomes the address with its port resolved, and with IPv4 instead of
  * IPv6 where REQUESTED allows any family and there is no IPv6. Returns the
  * socket, or -1 with the cause and the remedy in ERROR.
  */
-int listener_reserve(const struct address *requested, struct address *bound,
-    char error[LISTENER_ERROR]);
+int listener_reserve(const struct address *requested, bool beside,
+    struct address *bound, char error[LISTENER_ERROR]);
 
 /*
  * Opens a listener on a reserved address; every connection accepted from it has
@@ -33,5 +37,13 @@ int listener_reserve(const struct address *requested, struct address *bound,
  */
 int listener_open(
     const struct address *bound, unsigned backlog, char error[LISTENER_ERROR]);
+
+/*
+ * Drops what would begin a handshake, before a listener's queue is emptied for
+ * the last time: what came between that and the close would be reset. So the
+ * client tries again in a second, and comes to whoever listens then. Where
+ * filters are not allowed that moment remains.
+ */
+void listener_begin_no_more(int fd);
 
 #endif

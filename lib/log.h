@@ -15,6 +15,7 @@
 #define PREFORKD_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG, LOG_LEVELS };
 
@@ -33,6 +34,13 @@ void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The end of a noun that COUNT stands before. */
+static inline const char *
+log_plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
 
 /* An error of before there is a server: the message alone, for whoever has just
  * typed the command; in the journal with its priority. */

@@ -19,6 +19,30 @@ every_line_is() {
 	[[ $output =~ ^$STAMP\ info\ master:\ preforkd\ [0-9.]+\ starting\ on\ 127\.0\.0\.1:[0-9]+,\ 127\.0\.0\.2:[0-9]+\;\ 2\ workers$ ]]
 }
 
+@test "every address is told, however many there are" {
+	local i addresses=()
+	for i in {1..64}; do
+		addresses+=(--listen 127.0.0.1:0)
+	done
+	start_server --workers 1 "${addresses[@]}"
+	tells_ports 64
+	reload
+	tells_ports 128
+	log_has ' reloaded: 1 worker on 127'
+	every_line_is "^$STAMP info master: .*(listening|reloading|127\.0\.0\.1:[1-9][0-9]*|; 1 worker)$"
+}
+
+# tells_ports N: so many ports stand in the log, each of them open.
+tells_ports() {
+	local port ports
+	mapfile -t ports < <(grep -o '127\.0\.0\.1:[1-9][0-9]*' "$LOG" |
+		sed 's/.*://')
+	((${#ports[@]} == $1))
+	for port in "${ports[@]}"; do
+		not refuses "$port"
+	done
+}
+
 @test "every line has a time stamp, a level and a process" {
 	start_server --workers 2 --log-level debug
 	stream --connections 20 --bytes 1000

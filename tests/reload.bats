@@ -89,6 +89,58 @@ has_new_workers() {
 	HOST=127.0.0.2 PORT=$new stream --connections 20
 }
 
+@test "an address gets wider and narrower under load: 0 refused, 0 reset" {
+	local port address
+	port=$(free_port)
+	configure "listen = 127.0.0.1:$port" 'workers = 2'
+	start_server --config conf
+	start_stream --connections 20 --bytes 100G --interval 5 --message 1-3000
+	start_stream --connections 20 --rounds 0 --bytes 200
+	wait_until stream_says answered 0
+	for address in 0.0.0.0: : '[::]:' 127.0.0.1: '[::]:' 0.0.0.0: 127.0.0.1:; do
+		configure "listen = $address$port" 'workers = 2'
+		reload
+		wait_until listens_on "$port" "$address"
+	done
+	end_stream 1
+	[ "$(summary connections)" -gt 100 ]
+	end_stream 0
+	[ "$(log_count ' reloaded: ')" -eq 7 ]
+	wait_until refuses "$port" 127.0.0.2
+}
+
+# listens_on PORT ADDRESS: there, and on no other address.
+listens_on() {
+	local expected=$2
+	[[ $expected == "[::]:" || $expected == : ]] && expected='*:'
+	[ "$(ss -Htln "sport = :$1" | awk '{ print $4 }' | sort -u)" = \
+		"$expected$1" ]
+}
+
+@test "a wider address that another server has in part changes nothing" {
+	expect_error 'reload failed|cannot listen'
+	local port
+	port=$(free_port)
+	start_client socat "TCP-LISTEN:$port,bind=127.0.0.2,fork" EXEC:cat
+	wait_until not refuses "$port" 127.0.0.2
+	configure "listen = 127.0.0.1:$port" 'workers = 2'
+	start_server --config conf
+	configure "listen = 0.0.0.0:$port" 'workers = 2'
+	reload
+	log_has 'reload failed: .*in use.*; nothing has changed'
+	stream --connections 20
+}
+
+@test "the port that 0 stood for cannot be asked for by its number" {
+	expect_error 'reload failed|cannot listen'
+	configure 'listen = 127.0.0.1:0' 'workers = 1'
+	start_server --config conf
+	configure "listen = 127.0.0.1:$PORT" 'workers = 1'
+	reload
+	log_has "reload failed: cannot listen on 127.0.0.1:$PORT under another name: restart the server for that"
+	stream --connections 20
+}
+
 @test "port 0 twice at one address: two ports, and a reload keeps both" {
 	configure 'listen = 127.0.0.1:0' 'listen = 127.0.0.1:0=discard' \
 		'workers = 2'
@@ -215,7 +267,7 @@ under_load() {
 	for workers in 1 4 2 3 1; do
 		configure 'listen = 127.0.0.1:0' "workers = $workers"
 		reload
-		log_has "reloaded: $workers workers"
+		log_has "reloaded: $workers workers?"
 	done
 	stream --connections 20 --rounds 2000 --bytes 200
 	end_stream 1

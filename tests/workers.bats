@@ -56,7 +56,7 @@ highest_fd() {
 # share N: the connections of worker N, as its status line tells.
 share() {
 	grep " slot $1: " "$LOG" | tail -n 1 |
-		sed 's/.* \([0-9]*\) connections.*/\1/'
+		sed 's/.* serving, \([0-9]*\) connections.*/\1/'
 }
 
 @test "TTIN adds a worker, TTOU removes it" {

@@ -75,13 +75,14 @@ overlaps_are_seen(void)
 }
 
 static void
-equal_means_configured_alike(void)
+equal_means_bound_alike(void)
 {
 	struct address a, b;
 
 	CHECK(address_parse(":80", &a) && address_parse("[::]:80", &b));
-	CHECK(!address_equal(&a, &b));
-	CHECK(address_parse(":80", &b) && address_equal(&a, &b));
+	CHECK(address_equal(&a, &b));
+	CHECK(address_parse(":81", &b) && !address_equal(&a, &b));
+	CHECK(address_parse("0.0.0.0:80", &b) && !address_equal(&a, &b));
 }
 
 static void
@@ -107,7 +108,7 @@ main(void)
 	good_ones_are_read();
 	bad_ones_are_not();
 	overlaps_are_seen();
-	equal_means_configured_alike();
+	equal_means_bound_alike();
 	peers_are_mapped();
 	return 0;
 }
