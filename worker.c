@@ -59,7 +59,6 @@ struct worker {
 	unsigned side; /* which of loop.standby is the standby's */
 	pid_t master;
 	pid_t standby;
-	enum verdict verdict; /* on what a predecessor left */
 	enum mode mode;
 	bool keeping; /* HANDING, but there is nobody to hand to for now */
 	bool clone_wanted;
@@ -596,6 +595,7 @@ become_standby(struct worker *w)
 	w->sweep_ms = 0;
 	w->loop.timer_ms = 0;
 	w->intake = (struct intake) { .open = false };
+	w->ended = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");
 	return STANDBY;
 }
@@ -664,6 +664,36 @@ sow(struct worker *w, int control, enum role rest)
 	return pid < 0 ? OVER : rest;
 }
 
+/* The file of a shared object, or the copy that is made of it. */
+static bool
+is_loaders(int fd)
+{
+	char path[32], target[512];
+	ssize_t length;
+
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	length = readlink(path, target, sizeof target - 1);
+	if (length < 0)
+		return false;
+	target[length] = '\0';
+	return strncmp(target, "/memfd:", 7) == 0 || strstr(target, ".so");
+}
+
+/* A candidate that is killed while it loads leaves its descriptors in the table
+ * that it shares. There is one candidate at a time: the next clears away. */
+static void
+close_left_over(const struct worker *w)
+{
+	const struct slot_memory *memory = w->loop.memory;
+	unsigned end = memory->fds_used + SLOT_FDS_BESIDE;
+
+	for (int fd = STDERR_FILENO + 1;
+	     (unsigned)fd < end && (unsigned)fd < memory->fds; fd++)
+		if (!connection_is_open(&memory->connections[fd]) &&
+		    is_loaders(fd))
+			close(fd);
+}
+
 static bool
 load_services(struct worker *w, int control)
 {
@@ -695,6 +725,8 @@ become_candidate(struct worker *w, const struct config *config, unsigned side)
 	role = sow(w, control, STANDBY);
 	if (role != STANDBY)
 		return role;
+	if (w->seeded)
+		close_left_over(w);
 	if (!load_services(w, control)) {
 		w->status = 1;
 		return OVER;

@@ -101,8 +101,9 @@ struct preforkd_service {
 	 */
 	const char *(*start)(const char *argument);
 
-	/* When a worker ends in order (not where it is killed): close what
-	 * `start` has opened. */
+	/* When a worker ends in order, at a reload or with the server: close
+	 * what `start` has opened, which all processes of a slot share. Where a
+	 * worker is killed just then, that stays open. */
 	void (*stop)(void);
 
 	/* A client has connected; its state is all zero. */
@@ -180,8 +181,9 @@ int preforkd_replyf(struct preforkd_conn *conn, const char *format, ...)
 /* Has `more` called as soon as the client has taken what was replied. */
 void preforkd_more(struct preforkd_conn *conn);
 
-/* Closes the connection once what was replied has left. Nothing more is read;
- * what is replied later in this call still counts. */
+/* Closes the connection once what was replied has left, `more` or not. What the
+ * client still sends is thrown away; what is replied later in this call still
+ * counts. */
 void preforkd_finish(struct preforkd_conn *conn);
 
 /* Closes the connection with a reset; what this call replied is dropped. */

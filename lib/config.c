@@ -121,8 +121,12 @@ parse_service(struct config_listen *listen, const char *value)
 		return "expected a service's path and its argument of at most "
 		       "191 bytes each";
 	strcpy(listen->argument, argument);
-	if (strchr(listen->service, '/') || services_builtin(listen->service))
+	if (strchr(listen->service, '/'))
 		return NULL;
+	if (services_builtin(listen->service))
+		return *listen->argument
+		    ? "expected no argument behind a built-in service"
+		    : NULL;
 	return "expected after = one of echo, discard, chargen, daytime, time, "
 	       "or the path of a shared object such as ./mine.so";
 }
