@@ -100,6 +100,7 @@ teardown() {
 	drop_in SystemCallErrorNumber=kill
 	configure "listen = 127.0.0.1:$PORT=$there" 'workers = 2'
 	start_unit
+	# shellcheck disable=SC2016 # for the bash in there
 	in_box 'exec 5<>/dev/tcp/127.0.0.1/8080; echo add 5 >&5; read -r r <&5
 		echo "$r"; until [ -e /run/go ]; do sleep 0.05; done
 		echo add 6 >&5; read -r r <&5; echo "$r"' >said &
