@@ -80,7 +80,7 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	local shown=()
 	build_service good.so 1
 	"$PREFORKD" --check -l :7=echo -l '[::1]:8=./good.so' \
-		-l 127.0.0.1:9=./good.so:a=b:c -l 127.0.0.1:10=echo:x >a.conf
+		-l 127.0.0.1:9=./good.so:a=b:c -l 127.0.0.1:10=discard >a.conf
 	check
 	[ "$status" -eq 0 ]
 	[ "$output" = "$(cat a.conf)" ]
@@ -88,7 +88,13 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "${shown[0]}" = "listen = :7" ]
 	[ "${shown[1]}" = "listen = [::1]:8=./good.so" ]
 	[ "${shown[2]}" = "listen = 127.0.0.1:9=./good.so:a=b:c" ]
-	[ "${shown[3]}" = "listen = 127.0.0.1:10=echo:x" ]
+	[ "${shown[3]}" = "listen = 127.0.0.1:10=discard" ]
+}
+
+@test "a built-in service takes no argument" {
+	check -l 127.0.0.1:7=echo:x
+	[ "$status" -eq 2 ]
+	[[ $output == 'preforkd: --listen: invalid value "127.0.0.1:7=echo:x": expected no argument behind a built-in service' ]]
 }
 
 # build_service FILE ABI: a shared object with a service for that interface.
