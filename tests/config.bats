@@ -92,9 +92,8 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 }
 
 @test "a built-in service takes no argument" {
-	check -l 127.0.0.1:7=echo:x
-	[ "$status" -eq 2 ]
-	[[ $stderr == 'preforkd: --listen: invalid value "127.0.0.1:7=echo:x": expected no argument behind a built-in service' ]]
+	run -2 "$PREFORKD" --check -l 127.0.0.1:7=echo:x
+	[[ $output == 'preforkd: --listen: invalid value "127.0.0.1:7=echo:x": expected no argument behind a built-in service' ]]
 }
 
 # build_service FILE ABI: a shared object with a service for that interface.
