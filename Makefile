@@ -242,8 +242,12 @@ bench-takeover: $(PROGRAM) $(BENCH_PROGRAMS) build/bench/preforkd-unshared
 # PEERS="this floor" CONNECTIONS="50 1000" ROUNDS=5 run a part of it.
 export PEERS CONNECTIONS ROUNDS
 
-bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS) $(BUILD)/examples/http.so
+# With no PARTS= also what the shared table of descriptors costs an echo.
+bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS) $(BUILD)/examples/http.so \
+		build/bench/preforkd-unshared
 	bench/bench $(PARTS)
+	$(if $(PARTS),,PREFORKD=$(CURDIR)/$(PROGRAM) PARTS=cpu_time ROUNDS=5 \
+		bench/takeover)
 
 bench-quick: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS)
 	bench/bench quick
