@@ -92,6 +92,9 @@ is_settled() {
 
 # Where the master itself cannot make a slot it tries again, and says what lacks.
 @test "a slot that cannot be made is tried again" {
+	if [[ $PREFORKD == *sanitize* ]]; then
+		skip "AddressSanitizer needs all of the address space"
+	fi
 	expect_error 'cannot start worker 0'
 	LAUNCHER=(prlimit --as=500000000:unlimited)
 	launch --listen 127.0.0.1:0 --workers 1
