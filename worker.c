@@ -195,7 +195,7 @@ add_event(struct worker *w, int fd, int *count)
 static void
 fire_timers(struct worker *w, int *count)
 {
-	const struct slot_memory *memory = w->loop.memory;
+	struct slot_memory *memory = w->loop.memory;
 	uint64_t now_ms = w->loop.now_ms, next_ms = 0;
 
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++) {
@@ -210,7 +210,7 @@ fire_timers(struct worker *w, int *count)
 	}
 	if (next_ms != 0 && next_ms < now_ms + TIMERS_MS)
 		next_ms = now_ms + TIMERS_MS;
-	w->loop.timer_ms = next_ms;
+	store(memory->timer_ms, next_ms);
 }
 
 /* Does what is due by the clock; COUNT is of the batch that is to be handled.
@@ -229,7 +229,7 @@ keep_time(struct worker *w, int *count)
 		w->sweep_ms = now_ms + SWEEP_MS;
 		sweep(w);
 	}
-	if (w->loop.timer_ms != 0 && now_ms >= w->loop.timer_ms)
+	if (w->loop.memory->timer_ms != 0 && now_ms >= w->loop.memory->timer_ms)
 		fire_timers(w, count);
 	if (w->deadline_ms != 0 && now_ms >= w->deadline_ms)
 		end_draining(w);
@@ -240,7 +240,7 @@ static int
 time_left(const struct worker *w)
 {
 	uint64_t due_ms = earlier(earlier(w->sweep_ms, w->intake.resume_ms),
-	    earlier(w->deadline_ms, w->loop.timer_ms));
+	    earlier(w->deadline_ms, w->loop.memory->timer_ms));
 	uint64_t now_ms = w->loop.now_ms;
 	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
 
@@ -303,7 +303,7 @@ keep(struct worker *w, uint64_t number)
 	/* Cannot fail: it is registered, and nothing is allocated. */
 	loop_watch(&w->loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
 	    memory->connections[fd].generation);
-	w->loop.timer_ms = w->loop.now_ms; /* to look at it */
+	store(w->loop.memory->timer_ms, w->loop.now_ms); /* to look */
 	store(memory->offered, 0);
 }
 
@@ -593,7 +593,6 @@ become_standby(struct worker *w)
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
 	w->sweep_ms = 0;
-	w->loop.timer_ms = 0;
 	w->intake = (struct intake) { .open = false };
 	w->ended = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");
@@ -615,7 +614,6 @@ take_over(struct worker *w, enum verdict verdict)
 	log_limit(w->config.log_level);
 	pair_place(w->master, w->slot, w->config.pin_cpus);
 	w->loop.now_ms = clock_ms();
-	w->loop.timer_ms = w->loop.now_ms;	/* to look for them */
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);

@@ -486,12 +486,12 @@ apply_counts(struct slot_memory *memory, const struct outcome *o)
 			    o->count[i].value);
 }
 
-/* The loop looks for timers that are due. */
+/* Before the connection has it: looking for it too early does no harm. */
 static void
-heed_timer(struct loop *loop, uint64_t due_ms)
+heed_timer(struct slot_memory *memory, uint64_t due_ms)
 {
-	if (due_ms != 0 && (loop->timer_ms == 0 || due_ms < loop->timer_ms))
-		loop->timer_ms = due_ms;
+	if (due_ms != 0 && (memory->timer_ms == 0 || due_ms < memory->timer_ms))
+		store(memory->timer_ms, due_ms);
 }
 
 enum close_reason
@@ -507,7 +507,7 @@ call_apply(struct loop *loop)
 	if (o->limit != 0)
 		slot_particulars(memory, t->fd)->limit = o->limit;
 	apply_counts(memory, o);
-	heed_timer(loop, o->timer_ms);
+	heed_timer(memory, o->timer_ms);
 	c->timer_ms = o->timer_ms;
 	c->flags = o->flags;
 	c->consumed = o->consumed;

@@ -82,7 +82,7 @@ intake_adopt(
 		return false;
 	}
 	if (label->connection.timer_ms != 0)
-		loop->timer_ms = loop->now_ms; /* to look at it */
+		store(loop->memory->timer_ms, loop->now_ms); /* to look */
 	return open_connection(loop, fd, n);
 }
 

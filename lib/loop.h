@@ -15,14 +15,13 @@ struct loop {
 	struct slot_memory *memory;
 	const struct config *config;
 	struct services *services;
-	int32_t pid;	   /* of this process */
-	int epoll;	   /* the slot's one instance */
-	int control;	   /* the worker's end of the slot's control sockets */
-	int standby[2];	   /* the standby's, and a candidate's (control.h) */
-	int seed;	   /* the seed's */
-	uint64_t now_ms;   /* taken once after each epoll_wait */
-	uint64_t timer_ms; /* no connection's timer is due before; 0: never */
-	bool stopping;	   /* a connection closes once it is answered */
+	int32_t pid;	 /* of this process */
+	int epoll;	 /* the slot's one instance */
+	int control;	 /* the worker's end of the slot's control sockets */
+	int standby[2];	 /* the standby's, and a candidate's (control.h) */
+	int seed;	 /* the seed's */
+	uint64_t now_ms; /* taken once after each epoll_wait */
+	bool stopping;	 /* a connection closes once it is answered */
 };
 
 /*

@@ -149,9 +149,10 @@ struct slot_memory {
 	uint32_t fds;	   /* connections[] has an entry for each fd */
 	uint32_t fds_used; /* no fd at or above it was ever open here */
 	uint32_t listeners_used; /* no listener at or above it was there */
-	uint32_t watched; /* 0: the worker wakes the master before it works */
-	uint64_t begun;	  /* batches of events */
-	uint64_t done;	  /* of these; as many as begun: the worker waits */
+	uint32_t watched;  /* 0: the worker wakes the master before it works */
+	uint64_t begun;	   /* batches of events */
+	uint64_t done;	   /* of these; as many as begun: the worker waits */
+	uint64_t timer_ms; /* no connection's timer is due before; 0: never */
 	uint64_t sweep_wanted;	  /* something may time out or be given back */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
 	struct quota faults;	  /* logged, of connections closed for one */
