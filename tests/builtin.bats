@@ -124,16 +124,6 @@ used_less_than() {
 	(($(cpu_ticks "$2") - $3 < $1))
 }
 
-# kill_workers N: one after the other, each as soon as it has a successor.
-kill_workers() {
-	local i pid
-	for ((i = 0; i < $1; i++)); do
-		pid=$(worker_pid 0)
-		kill -KILL "$pid"
-		wait_until was_replaced 0 "$pid"
-	done
-}
-
 @test "chargen: workers are killed, and no byte is missing or twice" {
 	serve chargen --workers 1
 	start_client nc -d "$HOST" "$PORT"

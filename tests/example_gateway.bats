@@ -78,16 +78,6 @@ greet() {
 	hears "$WELCOME" "$(printf %04x "${2:-60}")"
 }
 
-# kill_workers N: one after the other, each as soon as it has a successor.
-kill_workers() {
-	local i pid
-	for ((i = 0; i < $1; i++)); do
-		pid=$(worker_pid 0)
-		kill -KILL "$pid"
-		wait_until was_replaced 0 "$pid"
-	done
-}
-
 @test "a reading is stored, then acknowledged" {
 	serve 60
 	greet pump-1

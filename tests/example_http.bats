@@ -46,16 +46,6 @@ needs() {
 	command -v "$1" >/dev/null || skip_or_fail "$1 is not installed"
 }
 
-# kill_workers N: one after the other, each as soon as it has a successor.
-kill_workers() {
-	local i pid
-	for ((i = 0; i < $1; i++)); do
-		pid=$(worker_pid 0)
-		kill -KILL "$pid"
-		wait_until was_replaced 0 "$pid"
-	done
-}
-
 # --- what is there -------------------------------------------------------------
 
 @test "GET and HEAD: a file, its type and its length" {

@@ -24,16 +24,6 @@ hear() {
 	read -r -t "$PATIENCE" line <&5 && echo "$line"
 }
 
-# kill_workers N: one after the other, each as soon as it has a successor.
-kill_workers() {
-	local i pid
-	for ((i = 0; i < $1; i++)); do
-		pid=$(worker_pid 0)
-		kill -KILL "$pid"
-		wait_until was_replaced 0 "$pid"
-	done
-}
-
 @test "each line is answered with the sum so far" {
 	serve
 	run -0 nc -N "$HOST" "$PORT" < <(printf '1\n20\r\n-3\n')

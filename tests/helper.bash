@@ -172,6 +172,16 @@ was_replaced() {
 	pid=$(worker_pid "$1") && [[ $pid != "$2" ]]
 }
 
+# kill_workers N: worker 0, so often, one after the other, each as soon as it has a successor.
+kill_workers() {
+	local i pid
+	for ((i = 0; i < $1; i++)); do
+		pid=$(worker_pid 0)
+		kill -KILL "$pid"
+		wait_until was_replaced 0 "$pid"
+	done
+}
+
 # has_zombies PID: one of its children is dead and not reaped.
 has_zombies() {
 	local pid
