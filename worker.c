@@ -471,6 +471,7 @@ handle_batch(struct worker *w, int count)
 {
 	struct epoll_event *events = w->loop.memory->events;
 
+	w->loop.batch = count;
 	for (int i = 0; i < count && !w->ended; i++) {
 		if (events[i].events == 0)
 			continue;

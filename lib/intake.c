@@ -12,6 +12,7 @@
 
 enum {
 	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
+	ACCEPT_SOON = 16,     /* events, after fewer of which is soon */
 	PAUSE_MS = 100,	      /* without accepting, when resources lack */
 	PAUSE_LOG_MS = 60000, /* at most one line about it in this time */
 };
@@ -352,21 +353,39 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 }
 
 static int
-accept_batch(struct loop *loop, struct intake *intake, int listener)
+accept_some(
+    struct loop *loop, struct intake *intake, int listener, unsigned count)
 {
 	int error = 0;
 
-	for (int i = 0; i < ACCEPT_BATCH && error == 0; i++)
+	for (unsigned i = 0; i < count && error == 0; i++)
 		error =
 		    has_room(loop) ? accept_one(loop, intake, listener) : EBUSY;
 	return error;
+}
+
+/* How many to accept before other events have their turn. An accept4 that finds
+ * none has made a socket and a file before it looks (net/socket.c, do_accept):
+ * so either one, and epoll_wait says soon whether there are more, or, where
+ * that takes long, as many as wait. */
+static unsigned
+accept_count(const struct loop *loop, int listener)
+{
+	unsigned queue;
+
+	if (loop->batch < ACCEPT_SOON)
+		return 1;
+	queue = listener_queue(listener);
+	if (queue == 0)
+		return 1;
+	return queue < ACCEPT_BATCH ? queue : ACCEPT_BATCH;
 }
 
 void
 intake_accept(struct loop *loop, struct intake *intake, int fd)
 {
 	if (intake->armed && fd > 0 && find_fd(loop, fd))
-		accept_batch(loop, intake, fd);
+		accept_some(loop, intake, fd, accept_count(loop, fd));
 }
 
 uint64_t
@@ -377,7 +396,8 @@ intake_finish(struct loop *loop, struct intake *intake)
 	for (int i = 0; i < count_listeners(loop) && intake->resume_ms == 0;
 	     i++)
 		if (listeners[i].fd > 0 && listeners[i].closing &&
-		    accept_batch(loop, intake, listeners[i].fd) == EAGAIN) {
+		    accept_some(loop, intake, listeners[i].fd, ACCEPT_BATCH) ==
+			EAGAIN) {
 			release(loop, &listeners[i]);
 			return listeners[i].serial;
 		}

@@ -31,7 +31,7 @@ bool intake_is_empty(const struct loop *);
 /* Puts in force whether to accept now; once before each epoll_wait. */
 void intake_arm(struct loop *, struct intake *);
 
-/* Accepts a batch where FD is a listener. */
+/* Accepts one, or some, where FD is a listener. */
 void intake_accept(struct loop *, struct intake *, int fd);
 
 /* Empties the queues of the listeners that are to be closed. Returns the serial

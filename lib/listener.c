@@ -223,6 +223,19 @@ listener_open(
 	return fd;
 }
 
+/* For a listener tcpi_unacked is the length of its queue (net/ipv4/tcp.c,
+ * tcp_get_info). */
+unsigned
+listener_queue(int fd)
+{
+	struct tcp_info info;
+	socklen_t length = sizeof info;
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) < 0)
+		return 0;
+	return info.tcpi_unacked;
+}
+
 void
 listener_begin_no_more(int fd)
 {

@@ -38,6 +38,9 @@ int listener_reserve(const struct address *requested, bool beside,
 int listener_open(
     const struct address *bound, unsigned backlog, char error[LISTENER_ERROR]);
 
+/* How many connections wait to be accepted; 0 where that cannot be told. */
+unsigned listener_queue(int fd);
+
 /*
  * Drops what would begin a handshake, before a listener's queue is emptied for
  * the last time: what came between that and the close would be reset. So the

@@ -20,6 +20,7 @@ struct loop {
 	int control;	 /* the worker's end of the slot's control sockets */
 	int standby[2];	 /* the standby's, and a candidate's (control.h) */
 	int seed;	 /* the seed's */
+	int batch;	 /* events that are handled between two epoll_wait */
 	uint64_t now_ms; /* taken once after each epoll_wait */
 	bool stopping;	 /* a connection closes once it is answered */
 };
