@@ -640,22 +640,15 @@ keep_time(struct master *m)
 	feed_watchdog(m);
 }
 
-/* For epoll_wait: ms until something is due, or -1 for never. */
 static int
 time_left(const struct master *m)
 {
-	uint64_t due_ms = crew_due_ms(&m->crew), left_ms;
-	uint64_t now_ms = m->crew.now_ms;
+	uint64_t due_ms =
+	    clock_earlier(crew_due_ms(&m->crew), m->watchdog_due_ms);
 
-	if (m->watchdog_due_ms != 0 &&
-	    (due_ms == 0 || m->watchdog_due_ms < due_ms))
-		due_ms = m->watchdog_due_ms;
-	if (m->phase == RELOADING && (due_ms == 0 || m->reload_due_ms < due_ms))
-		due_ms = m->reload_due_ms;
-	if (due_ms == 0)
-		return -1;
-	left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
-	return left_ms > 3600000 ? 3600000 : (int)left_ms;
+	if (m->phase == RELOADING)
+		due_ms = clock_earlier(due_ms, m->reload_due_ms);
+	return clock_left(due_ms, m->crew.now_ms);
 }
 
 /* ---- the loop ----------------------------------------------------------- */

@@ -24,16 +24,11 @@
 #include "lib/clock.h"
 #include "lib/exchange.h"
 #include "lib/intake.h"
-#include "lib/ledger.h"
 #include "lib/listener.h"
 #include "lib/log.h"
+#include "lib/schedule.h"
 #include "lib/standby.h"
 #include "lib/title.h"
-
-enum {
-	SWEEP_MS = 1000,
-	TIMERS_MS = 10, /* between two looks at the connections' timers */
-};
 
 enum role {
 	STANDBY,
@@ -55,6 +50,7 @@ struct worker {
 	struct services services;
 	bool seeded; /* the slot has had a seed */
 	struct intake intake;
+	struct schedule schedule;
 	unsigned slot;
 	unsigned side; /* which of loop.standby is the standby's */
 	pid_t master;
@@ -62,7 +58,6 @@ struct worker {
 	enum mode mode;
 	bool keeping; /* HANDING, but there is nobody to hand to for now */
 	bool clone_wanted;
-	uint64_t sweep_ms;    /* the next sweep; 0: none is due */
 	uint64_t deadline_ms; /* of draining or stopping; 0: none */
 	bool ended;
 	int status; /* the exit status */
@@ -98,53 +93,6 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 
 /* ---- time --------------------------------------------------------------- */
 
-/* The kernel holds megabytes, and asks for more only when a good part of them
- * has gone: that a client takes them is progress, too. */
-static void
-note_taken(struct worker *w, int fd)
-{
-	struct connection *c = &w->loop.memory->connections[fd];
-	struct particulars *p = slot_particulars(w->loop.memory, fd);
-	uint64_t taken;
-
-	if (connection_pending(c) == 0 || w->config.write_timeout_ms == 0)
-		return;
-	taken = ledger_taken(fd, c->sent);
-	if (taken == p->taken)
-		return;
-	p->taken = taken;
-	c->progress_ms = w->loop.now_ms;
-}
-
-/* Closes what has stood still for too long and gives unused places back. */
-static void
-sweep(struct worker *w)
-{
-	struct slot_memory *memory = w->loop.memory;
-	const struct config *config = &w->config;
-	bool wanted = false;
-
-	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++) {
-		struct connection *c = &memory->connections[fd];
-		enum close_reason reason;
-
-		if (!connection_is_open(c) || fd == memory->offered)
-			continue;
-		note_taken(w, fd);
-		reason = connection_overdue(c, w->loop.now_ms,
-		    config->idle_timeout_ms, config->write_timeout_ms);
-		if (reason != CLOSE_NOT) {
-			exchange_close(&w->loop, fd, reason);
-			continue;
-		}
-		if (connection_place_is_spare(c, w->loop.now_ms, SWEEP_MS))
-			slot_release_place(memory, fd);
-		wanted |= config->idle_timeout_ms > 0 || c->place_used ||
-		    c->lingering;
-	}
-	store(memory->sweep_wanted, wanted);
-}
-
 static void
 close_all(struct worker *w, enum close_reason reason)
 {
@@ -167,86 +115,25 @@ end_draining(struct worker *w)
 	w->ended = true;
 }
 
-static uint64_t
-earlier(uint64_t a_ms, uint64_t b_ms)
-{
-	if (a_ms == 0 || b_ms == 0)
-		return a_ms + b_ms;
-	return a_ms < b_ms ? a_ms : b_ms;
-}
-
-/* Adds an event to the batch, of which COUNT are used: so a successor finds it
- * as it finds the kernel's. False where there is no room. */
-static bool
-add_event(struct worker *w, int fd, int *count)
-{
-	struct slot_memory *memory = w->loop.memory;
-
-	if (*count == SLOT_EVENTS)
-		return false;
-	loop_name(
-	    &memory->events[*count], fd, memory->connections[fd].generation);
-	store(memory->events[(*count)++].events, EPOLLOUT);
-	return true;
-}
-
-/* Has the connections served whose timer is due. One that is due while its
- * answer is pending is served when that has left (exchange.c). */
-static void
-fire_timers(struct worker *w, int *count)
-{
-	struct slot_memory *memory = w->loop.memory;
-	uint64_t now_ms = w->loop.now_ms, next_ms = 0;
-
-	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++) {
-		const struct connection *c = &memory->connections[fd];
-
-		if (c->timer_ms == 0 || !connection_is_open(c))
-			continue;
-		if (c->timer_ms > now_ms)
-			next_ms = earlier(next_ms, c->timer_ms);
-		else if (connection_pending(c) == 0 && !add_event(w, fd, count))
-			next_ms = now_ms;
-	}
-	if (next_ms != 0 && next_ms < now_ms + TIMERS_MS)
-		next_ms = now_ms + TIMERS_MS;
-	store(memory->timer_ms, next_ms);
-}
-
 /* Does what is due by the clock; COUNT is of the batch that is to be handled.
  */
 static void
 keep_time(struct worker *w, int *count)
 {
-	uint64_t now_ms = clock_ms();
-
-	w->loop.now_ms = now_ms;
-	if (!w->loop.memory->sweep_wanted) {
-		w->sweep_ms = 0;
-	} else if (w->sweep_ms == 0) {
-		w->sweep_ms = now_ms + SWEEP_MS;
-	} else if (now_ms >= w->sweep_ms) {
-		w->sweep_ms = now_ms + SWEEP_MS;
-		sweep(w);
-	}
-	if (w->loop.memory->timer_ms != 0 && now_ms >= w->loop.memory->timer_ms)
-		fire_timers(w, count);
-	if (w->deadline_ms != 0 && now_ms >= w->deadline_ms)
+	w->loop.now_ms = clock_ms();
+	schedule_keep(&w->loop, &w->schedule, count);
+	if (w->deadline_ms != 0 && w->loop.now_ms >= w->deadline_ms)
 		end_draining(w);
 }
 
-/* For epoll_wait: ms until something is due, or -1 for never. */
 static int
 time_left(const struct worker *w)
 {
-	uint64_t due_ms = earlier(earlier(w->sweep_ms, w->intake.resume_ms),
-	    earlier(w->deadline_ms, w->loop.memory->timer_ms));
-	uint64_t now_ms = w->loop.now_ms;
-	uint64_t left_ms = due_ms > now_ms ? due_ms - now_ms : 0;
+	uint64_t due_ms = schedule_due(&w->loop, &w->schedule);
 
-	if (due_ms == 0)
-		return -1;
-	return left_ms > 3600000 ? 3600000 : (int)left_ms;
+	due_ms = clock_earlier(due_ms, w->intake.resume_ms);
+	due_ms = clock_earlier(due_ms, w->deadline_ms);
+	return clock_left(due_ms, w->loop.now_ms);
 }
 
 /* ---- handing connections over ------------------------------------------- */
@@ -593,7 +480,7 @@ become_standby(struct worker *w)
 	w->loop.stopping = false;
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
-	w->sweep_ms = 0;
+	w->schedule = (struct schedule) { .sweep_ms = 0 };
 	w->intake = (struct intake) { .open = false };
 	w->ended = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "handover.h"
 #include "hang.h"
 #include "log.h"
@@ -585,34 +586,33 @@ crew_keep_time(struct crew *crew)
 		hang_look(crew);
 }
 
-static void
-bring_forward(uint64_t *due_ms, uint64_t when_ms)
+static uint64_t
+pair_due_ms(const struct pair *pair, uint64_t now_ms)
 {
-	if (when_ms != 0 && (*due_ms == 0 || when_ms < *due_ms))
-		*due_ms = when_ms;
+	uint64_t due_ms = clock_earlier(pair->deadline_ms, pair->clone_ms);
+
+	due_ms = clock_earlier(due_ms, pair->rescue_ms);
+	due_ms = clock_earlier(due_ms, pair->hand_ms);
+	if (pair->outbox.first)
+		due_ms = clock_earlier(due_ms, now_ms + SEND_AGAIN_MS);
+	return due_ms;
 }
 
 uint64_t
 crew_due_ms(const struct crew *crew)
 {
-	uint64_t due_ms = crew->look_ms;
+	uint64_t due_ms = crew->look_ms, now_ms = crew->now_ms;
 
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		const struct slot *slot = &crew->slots[i];
 
-		if (!slot->pair && slot->restart_ms > crew->now_ms)
-			bring_forward(&due_ms, slot->restart_ms);
-		if (slot->retire_ms > crew->now_ms)
-			bring_forward(&due_ms, slot->retire_ms);
-		if (slot->pair) {
-			bring_forward(&due_ms, slot->pair->deadline_ms);
-			bring_forward(&due_ms, slot->pair->clone_ms);
-			bring_forward(&due_ms, slot->pair->rescue_ms);
-			bring_forward(&due_ms, slot->pair->hand_ms);
-			if (slot->pair->outbox.first)
-				bring_forward(
-				    &due_ms, crew->now_ms + SEND_AGAIN_MS);
-		}
+		if (slot->pair)
+			due_ms = clock_earlier(
+			    due_ms, pair_due_ms(slot->pair, now_ms));
+		else if (slot->restart_ms > now_ms)
+			due_ms = clock_earlier(due_ms, slot->restart_ms);
+		if (slot->retire_ms > now_ms)
+			due_ms = clock_earlier(due_ms, slot->retire_ms);
 	}
 	return due_ms;
 }
