@@ -1,6 +1,10 @@
 """Runs of the load and of what disturbs a server."""
+import re
+import resource
 import subprocess
+import time
 
+import proc
 import servers
 
 LOAD = servers.BUILT / "load"
@@ -38,6 +42,40 @@ def run(server, **options):
     if row["echoes"] == 0:
         raise RuntimeError(f"{server.peer.name}: no answer in {row['ms']} ms")
     return row
+
+
+def children_ms():
+    """Processor time of the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return 1000 * (used.ru_utime + used.ru_stime)
+
+
+UNITS_NS = {"us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+def wrk_ns(said, percent):
+    value, unit = re.search(rf"{percent}%\s+([\d.]+)([mu]?s)", said).groups()
+    return int(float(value) * UNITS_NS[unit])
+
+
+def wrk(server, connections, threads, cpu=None):
+    """One second of it, as a row. It has no shorter time."""
+    pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
+    own_ms, cpu_ns = children_ms(), proc.cpu_ns(server.pid)
+    begun = time.monotonic()
+    said = subprocess.run(
+        pin + ["wrk", "--latency", "-d1s", f"-t{threads}", f"-c{connections}",
+               f"http://127.0.0.1:{server.port}/"],
+        text=True, check=True, capture_output=True, timeout=PATIENCE).stdout
+    ms = round(1000 * (time.monotonic() - begun))
+    cpu_ns = proc.cpu_ns(server.pid) - cpu_ns
+    echoes = int(re.search(r"(\d+) requests in", said).group(1))
+    if echoes == 0 or "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(f"{server.peer.name}: {said.strip()}")
+    return {"echoes": echoes, "ms": ms, "cpu": cpu_ns // echoes,
+            "p50": wrk_ns(said, 50), "p99": wrk_ns(said, 99),
+            "server": round(cpu_ns / ms / 1000),
+            "load": round(1000 * (children_ms() - own_ms) / ms)}
 
 
 class Held:

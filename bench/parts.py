@@ -3,7 +3,7 @@ import contextlib
 import os
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import loads
 import proc
@@ -59,6 +59,15 @@ def measure(peer, point, plan):
         return loads.run(server, cpu=LOAD_CPU if pinned else None, **options)
 
 
+def measure_by_wrk(peer, point, _plan):
+    """The same, with the load that most take for it."""
+    pinned = point.workers == 1
+    with Server(peer, point.workers, point.connections,
+                SERVER_CPU if pinned else None) as server:
+        return loads.wrk(server, point.connections, point.workers,
+                         LOAD_CPU if pinned else None)
+
+
 def in_rounds(plan, cells):
     """A B C A B C: what disturbs the machine for a while meets all alike. A
     cell is a peer and the function that measures it; one that fails is told,
@@ -67,10 +76,16 @@ def in_rounds(plan, cells):
         for labels, function in cells:
             try:
                 row = function()
-            except (RuntimeError, subprocess.TimeoutExpired) as error:
+            except (RuntimeError, subprocess.SubprocessError) as error:
                 note(f"    failed: {error}")
                 continue
             yield {"round": number, **labels, **row}
+
+
+def finely(plan):
+    """What servers are compared in: twice the rounds, half as long. What
+    disturbs the machine comes and goes within seconds."""
+    return replace(plan, rounds=2 * plan.rounds, ms=plan.ms // 2)
 
 
 def tell_limits(peers, connections):
@@ -80,11 +95,11 @@ def tell_limits(peers, connections):
                  f"at most {peer.most:,} are measured")
 
 
-def at_points(plan, points, http=False):
+def at_points(plan, points, http=False, by=measure):
     """A row for each round, point and peer."""
     def cell(peer, point):
         labels = {"peer": peer.name, **vars(point)}
-        return labels, lambda: measure(peer, point, plan)
+        return labels, lambda: by(peer, point, plan)
 
     peers = [peer for peer in plan.peers if peer.http == http]
     tell_limits(peers, max(point.connections for point in points))
@@ -98,14 +113,24 @@ def echo(plan):
     points = [Point(connections=n) for n in plan.connections]
     points += [Point(bytes=1024), Point(bytes=65536), Point(connect=True)]
     points += [Point(connections=1000, workers=MANY)]
-    return at_points(plan, points)
+    return at_points(finely(plan), points)
+
+
+HTTP_POINTS = [Point(), Point(connections=1000),
+               Point(connections=1000, workers=MANY)]
 
 
 def http(plan):
     """GET on kept connections."""
-    points = [Point(), Point(connections=1000),
-              Point(connections=1000, workers=MANY)]
-    return at_points(plan, points, http=True)
+    return at_points(finely(plan), HTTP_POINTS, http=True)
+
+
+def wrk(plan):
+    """The same under wrk."""
+    if not servers.program("wrk"):
+        note("    skipped: no wrk; apt-get install -y wrk")
+        return iter(())
+    return at_points(plan, HTTP_POINTS, http=True, by=measure_by_wrk)
 
 
 def quick(plan):
@@ -263,5 +288,5 @@ def growth(plan):
                             for n in counts_for(workers, plan)])
 
 
-ALL = {"echo": echo, "http": http, "memory": memory, "calls": calls,
+ALL = {"echo": echo, "http": http, "wrk": wrk, "memory": memory, "calls": calls,
        "faults": faults, "growth": growth}

@@ -45,6 +45,18 @@ def end(descriptor, signal_number):
     os.close(descriptor)
 
 
+def cpu_ns(root):
+    """Processor time of all threads of all processes that live."""
+    total = 0
+    for pid in tree(root):
+        try:
+            for task in (PROC / str(pid) / "task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            pass  # it has gone
+    return total
+
+
 def fields(path):
     """Of a file of lines like "Name:  123 kB": bytes by name."""
     pairs = (line.split()[:2] for line in path.read_text().splitlines()

@@ -135,7 +135,8 @@ def point_title(point, what):
     connections, size, connect, workers = point
     how = "a connection for each, " if connect else ""
     where = "pinned" if workers == 1 else "unpinned"
-    return (f"{what}, {size} bytes, {how}{connections:,} connections, "
+    bytes_each = f"{size} bytes, " if what == "echo" else ""
+    return (f"{what}, {bytes_each}{how}{connections:,} connections, "
             f"{workers} worker(s), {where}")
 
 
@@ -213,8 +214,8 @@ def echo_at(rows, peer, connections=50, size=64, connect=False):
                   connect=connect, workers=1)
 
 
-def bar(what, limit, numbers, at_least=False):
-    """None if it was not measured."""
+def bar(what, limit, numbers, at_least=False, floors=()):
+    """None if it was not measured. FLOORS is the same of the floor."""
     if not numbers:
         return None
     figure = statistics.median(numbers)
@@ -222,26 +223,28 @@ def bar(what, limit, numbers, at_least=False):
     sign = ">=" if at_least else "<="
     digits = 3 if 0 < limit < 3 else 0
     return [what, f"{sign} {limit:g}", number(figure, digits),
-            number(spread(numbers), 1), "" if met else "MISSED"]
+            number(spread(numbers), 1), number(middle_of(floors), digits),
+            "" if met else "MISSED"]
 
 
 def cpu_bars(rows):
     for n in (50, 1000):
-        this = echo_at(rows, "this", n)
-        yield bar(f"cpu of an echo, {n:,} connections / floor", 1.05,
-                  ratios(this, echo_at(rows, "floor", n), "cpu"))
+        this, floor = echo_at(rows, "this", n), echo_at(rows, "floor", n)
+        what = f"cpu of an echo, {n:,} connections / "
+        yield bar(what + "floor", 1.05, ratios(this, floor, "cpu"))
         for peer, limit in AGAINST.items():
-            yield bar(f"cpu of an echo, {n:,} connections / {peer}", limit,
-                      ratios(this, echo_at(rows, peer, n), "cpu"))
+            rival = echo_at(rows, peer, n)
+            yield bar(what + peer, limit, ratios(this, rival, "cpu"),
+                      floors=ratios(floor, rival, "cpu"))
 
 
 def growth_bars(rows):
     grown, floors = [ratios(echo_at(rows, peer, 10000), echo_at(rows, peer),
                             "cpu") for peer in ("this", "floor")]
-    yield bar("cpu of an echo, 10,000 connections / 50", 1.25, grown)
-    if floors:
-        yield bar("the same / the floor's own growth", 1.0,
-                  [g / statistics.median(floors) for g in grown])
+    what = "cpu of an echo, 10,000 connections / 50"
+    yield bar(what, 1.25, grown, floors=floors)
+    yield bar("the same / the floor's own growth", 1.0,
+              [g / statistics.median(floors) for g in grown if floors])
 
 
 def other_bars(rows):
@@ -251,6 +254,17 @@ def other_bars(rows):
     yield bar("connect-echo-close a CPU second / floor", 0.95,
               ratios(echo_at(rows, "floor", connect=True),
                      echo_at(rows, "this", connect=True), "cpu"), True)
+
+
+def http_bars():
+    for name, load in (("http", "our load"), ("wrk", "wrk")):
+        rows = read_rows(name)
+        for n in (50, 1000):
+            nginx = echo_at(rows, "nginx", n)
+            yield bar(f"cpu of a request, {n:,} connections / nginx, {load}",
+                      0.80, ratios(echo_at(rows, "this-http", n), nginx, "cpu"),
+                      floors=ratios(echo_at(rows, "floor-http", n), nginx,
+                                    "cpu"))
 
 
 def state_bars():
@@ -267,7 +281,8 @@ def state_bars():
 
 
 def show_bars(*bars):
-    show("what is wanted", ["", "bar", "figure", "+-%", ""],
+    show("what is wanted, and how far the floor comes",
+         ["", "bar", "figure", "+-%", "floor", ""],
          [line for several in bars for line in several if line])
 
 
@@ -318,11 +333,12 @@ def show_all():
     rows = read_rows("echo")
     show_points("echo", "echo")
     show_points("http", "http")
+    show_points("wrk", "http under wrk")
     show_memory()
     show_calls()
     show_faults()
     show_growth()
     show_bars(cpu_bars(rows), growth_bars(rows), other_bars(rows),
-              state_bars())
+              http_bars(), state_bars())
     show_failures_of("nginx")
     write_plots()

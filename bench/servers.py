@@ -50,6 +50,14 @@ def built(name):
     return {"command": command, "needs": (BUILT / name).exists}
 
 
+def floor_http(place):
+    """As long as what this-http says."""
+    return [BUILT / "floor", place.port, place.workers,
+            "HTTP/1.1 200 OK\r\nDate: Tue, 24 Nov 2026 09:00:00 GMT\r\n"
+            "Content-Type: text/html; charset=utf-8\r\n"
+            f"Content-Length: {len(HTTP_BODY)}\r\n\r\n{HTTP_BODY}"]
+
+
 def program(name):
     """Daemons lie where only root's path leads."""
     return shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -134,6 +142,7 @@ PEERS = [
     Peer("socat", socat, installed("socat"), "socat", most=1000),
     Peer("this-http", preforkd_http, HTTP_SERVICE.exists, http=True,
          scales=True, worker_title="preforkd: worker"),
+    Peer("floor-http", floor_http, (BUILT / "floor").exists, http=True),
     Peer("nginx", nginx, installed("nginx"), "nginx", http=True, scales=True,
          worker_title="nginx: worker"),
     Peer("haproxy", haproxy, installed("haproxy"), "haproxy", http=True,

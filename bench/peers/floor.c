@@ -2,11 +2,17 @@
  * floor: the least epoll echo that can be written, as what the kernel takes for
  * it. Edge-triggered, one read and one write an event, one process.
  *
+ *     floor PORT WORKERS [ANSWER]
+ *
+ * WORKERS is not heeded. With an ANSWER it says that in place of an echo, and
+ * so is the floor of a protocol whose requests it does not even look at.
+ *
  * It is no server: a client that does not read its echoes stops all others, and
  * one that sends more than BYTES before it reads does not get the rest.
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -34,12 +40,14 @@ accept_one(int epoll, int listener)
 }
 
 static void
-echo(int fd)
+serve(int fd, const char *answer)
 {
 	static char buffer[BYTES];
 	ssize_t n = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
 
-	if (n > 0)
+	if (n > 0 && answer)
+		send(fd, answer, strlen(answer), MSG_NOSIGNAL);
+	else if (n > 0)
 		send(fd, buffer, (size_t)n, MSG_NOSIGNAL);
 	else if (n == 0 || errno != EAGAIN)
 		close(fd);
@@ -49,6 +57,7 @@ int
 main(int argc, char **argv)
 {
 	struct epoll_event events[EVENTS];
+	const char *answer = argc > 3 ? argv[3] : NULL;
 	int listener = listener_open(argc > 1 ? argv[1] : "8080");
 	int epoll = epoll_create1(0);
 
@@ -60,6 +69,6 @@ main(int argc, char **argv)
 			if (events[i].data.fd == listener)
 				accept_one(epoll, listener);
 			else
-				echo(events[i].data.fd);
+				serve(events[i].data.fd, answer);
 	}
 }
