@@ -48,12 +48,13 @@ if (columns(file) > 1) {
 unset logscale y
 set yrange [0:*]
 
+set key title "workers"
 set title "CPU time of an echo: 64 bytes"
 file = "plot-growth-cpu.tsv"
 if (columns(file) > 1) {
 	set output "growth-cpu.svg"
 	plot for [i=2:columns(file)] known(file, i) using 1:(column(i)/1000) \
-		lw 2 title head(file, i)." workers"
+		lw 2 title head(file, i)
 }
 
 set title "user memory of all processes"
@@ -62,5 +63,5 @@ file = "plot-growth-memory.tsv"
 if (columns(file) > 1) {
 	set output "growth-memory.svg"
 	plot for [i=2:columns(file)] known(file, i) using 1:(column(i)/1024) \
-		lw 2 title head(file, i)." workers"
+		lw 2 title head(file, i)
 }
