@@ -111,6 +111,15 @@ cut(const char *value, char mark, char *text, size_t size)
 	return *end ? end + 1 : end;
 }
 
+/* A file's value has none, so what is printed could not be read again. */
+static bool
+ends_in_space(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 0 && isspace((unsigned char)text[length - 1]);
+}
+
 static const char *
 parse_service(struct config_listen *listen, const char *value)
 {
@@ -122,7 +131,9 @@ parse_service(struct config_listen *listen, const char *value)
 		       "191 bytes each";
 	strcpy(listen->argument, argument);
 	if (strchr(listen->service, '/'))
-		return NULL;
+		return ends_in_space(listen->service)
+		    ? "expected no white space behind the service's path"
+		    : NULL;
 	if (services_builtin(listen->service))
 		return *listen->argument
 		    ? "expected no argument behind a built-in service"

@@ -139,6 +139,9 @@ build_service() {
 		[[ $value == :* ]] || value=:$value
 		refuses "listen = $value" "listen: invalid value \"$value\": $expected"
 	done
+	for value in ':7=./mine.so :' ':7=./mine.so :x'; do
+		refuses "listen = $value" "listen: invalid value \"$value\": expected no white space behind the service's path"
+	done
 	expected="expected a service's path and its argument of at most 191 bytes each"
 	value=$(printf './%0189d' 0)
 	configure "listen = :7=$value:$value"
