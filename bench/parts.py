@@ -137,7 +137,7 @@ def quick(plan):
     """What the continuous integration looks at."""
     points = [Point(), Point(connections=1000), Point(bytes=65536),
               Point(connect=True)]
-    return at_points(plan, points)
+    return at_points(finely(plan), points)
 
 
 # ---- memory -----------------------------------------------------------------
