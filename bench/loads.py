@@ -14,8 +14,7 @@ PATIENCE = 90  # seconds that one run may take at most
 
 def command(server, cpu=None, **options):
     """As `load` has it: connections=50, connect=True."""
-    words = ["taskset", "-c", str(cpu)] if cpu is not None else []
-    words += [str(LOAD), "--watch", str(server.pid)]
+    words = servers.pinning(cpu) + [str(LOAD), "--watch", str(server.pid)]
     if server.peer.http:
         words += ["--http", servers.HTTP_BODY]
     for name, value in options.items():
@@ -60,12 +59,12 @@ def wrk_ns(said, percent):
 
 def wrk(server, connections, threads, cpu=None):
     """One second of it, as a row. It has no shorter time."""
-    pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
     own_ms, cpu_ns = children_ms(), proc.cpu_ns(server.pid)
     begun = time.monotonic()
     said = subprocess.run(
-        pin + ["wrk", "--latency", "-d1s", f"-t{threads}", f"-c{connections}",
-               f"http://127.0.0.1:{server.port}/"],
+        servers.pinning(cpu) +
+        ["wrk", "--latency", "-d1s", f"-t{threads}", f"-c{connections}",
+         f"http://127.0.0.1:{server.port}/"],
         text=True, check=True, capture_output=True, timeout=PATIENCE).stdout
     ms = round(1000 * (time.monotonic() - begun))
     cpu_ns = proc.cpu_ns(server.pid) - cpu_ns

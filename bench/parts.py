@@ -48,24 +48,25 @@ def ms_of(plan, connections):
     return plan.ms + connections // 40
 
 
-def measure(peer, point, plan):
+def cpus(point):
     """One worker has a CPU of its own, and the load another."""
-    pinned = point.workers == 1
+    return (SERVER_CPU, LOAD_CPU) if point.workers == 1 else (None, None)
+
+
+def measure(peer, point, plan):
+    server_cpu, load_cpu = cpus(point)
     options = {"connections": point.connections, "bytes": point.bytes,
                "connect": point.connect, "ms": ms_of(plan, point.connections),
                "processes": min(point.workers, point.connections)}
-    with Server(peer, point.workers, point.connections,
-                SERVER_CPU if pinned else None) as server:
-        return loads.run(server, cpu=LOAD_CPU if pinned else None, **options)
+    with Server(peer, point.workers, point.connections, server_cpu) as server:
+        return loads.run(server, cpu=load_cpu, **options)
 
 
 def measure_by_wrk(peer, point, _plan):
     """The same, with the load that most take for it."""
-    pinned = point.workers == 1
-    with Server(peer, point.workers, point.connections,
-                SERVER_CPU if pinned else None) as server:
-        return loads.wrk(server, point.connections, point.workers,
-                         LOAD_CPU if pinned else None)
+    server_cpu, load_cpu = cpus(point)
+    with Server(peer, point.workers, point.connections, server_cpu) as server:
+        return loads.wrk(server, point.connections, point.workers, load_cpu)
 
 
 def in_rounds(plan, cells):
@@ -288,5 +289,5 @@ def growth(plan):
                             for n in counts_for(workers, plan)])
 
 
-ALL = {"echo": echo, "http": http, "wrk": wrk, "memory": memory, "calls": calls,
-       "faults": faults, "growth": growth}
+ALL = {"echo": echo, "http": http, "wrk": wrk, "memory": memory,
+       "calls": calls, "faults": faults, "growth": growth}

@@ -164,6 +164,11 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def pinning(cpu):
+    """What stands before a command that is to have that CPU, or any: None."""
+    return ["taskset", "-c", str(cpu)] if cpu is not None else []
+
+
 class Server:
     """A running one; `with` ends it and all that it has started."""
 
@@ -174,11 +179,10 @@ class Server:
         # Some count their listener, or what is about to close, too.
         place = Place(free_port(), workers, connections + 100)
         self.port = place.port
-        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
         self.log = SCRATCH / f"{peer.name}.log"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                pin + [str(word) for word in peer.command(place)],
+                pinning(cpu) + [str(word) for word in peer.command(place)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                 stderr=log)
         self.pid = self.process.pid
