@@ -29,10 +29,10 @@ endif
 ALL_LDFLAGS = -Wl,--export-dynamic $(LDFLAGS)
 LDLIBS = -ldl
 
-ALL_CPPFLAGS = -D_GNU_SOURCE -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
+ALL_CPPFLAGS = -D_GNU_SOURCE -I. -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
 
-SOURCES = server.c master.c worker.c $(wildcard lib/*.c services/*.c)
+SOURCES = server.c master.c worker.c $(wildcard lib/*/*.c services/*.c)
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)
 
 all: $(PROGRAM)
@@ -133,13 +133,13 @@ run-fuzz-%: build/fuzz/%
 
 $(FUZZ:%=build/fuzz/%): build/fuzz/%: fuzz/%.c fuzz/host.h include/preforkd.h
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(ALL_CPPFLAGS) $(FUZZ_CPPFLAGS) -Iinclude -Ilib \
+	$(FUZZ_CC) $(ALL_CPPFLAGS) $(FUZZ_CPPFLAGS) -Iinclude \
 		$(FUZZ_FLAGS) $(WARNINGS) -o $@ $(filter %.c,$^)
 
 build/fuzz/line: fuzz/host.c examples/line.c
 build/fuzz/http: fuzz/host.c examples/http.c
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
-build/fuzz/config: lib/config.c lib/address.c lib/service.c lib/log.c
+build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c)
 # The answers are compared, and tell the time.
 build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 
@@ -189,16 +189,16 @@ test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 
 build/tests/%: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Ilib -o $@ $(filter %.c,$^)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ $(filter %.c,$^)
 
 # A unit test links its own module and what that stands on: nothing else.
-build/tests/unit/restart: lib/restart.c
-build/tests/unit/steering: lib/steering.c
-build/tests/unit/connection: lib/connection.c
-build/tests/unit/address: lib/address.c
-build/tests/unit/verdict: lib/verdict.c
-build/tests/unit/ledger: lib/ledger.c
-build/tests/unit/quota: lib/quota.c
+build/tests/unit/restart: lib/master/restart.c
+build/tests/unit/steering: lib/master/steering.c
+build/tests/unit/connection: lib/slot/connection.c
+build/tests/unit/address: lib/base/address.c
+build/tests/unit/verdict: lib/master/verdict.c
+build/tests/unit/ledger: lib/worker/ledger.c
+build/tests/unit/quota: lib/base/quota.c
 
 # ---- chaos -----------------------------------------------------------------
 
@@ -220,8 +220,8 @@ test-every-instruction: $(PROGRAM) build/tests/every_instruction
 	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
 
 # It reads slot memory.
-build/tests/every_instruction: lib/slot.c lib/slot.h lib/connection.h \
-	lib/store.h include/preforkd.h
+build/tests/every_instruction: lib/slot/slot.c lib/slot/slot.h \
+	lib/slot/connection.h lib/slot/store.h include/preforkd.h
 
 # ---- measurements ----------------------------------------------------------
 
@@ -279,7 +279,7 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 
 # ---- checks ----------------------------------------------------------------
 
-C_FILES = $(wildcard *.c *.h lib/*.[ch] services/*.[ch] tests/*.[ch] \
+C_FILES = $(wildcard *.c *.h lib/*/*.[ch] services/*.[ch] tests/*.[ch] \
 	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] \
 	bench/peers/*.[ch] include/*.h examples/*.c fuzz/*.[ch])
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
@@ -296,8 +296,8 @@ check:
 		PROGRAM=build/check-musl/preforkd CFLAGS='-O2 -Werror' all examples
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability \
 		--suppress=ctuuninitvar --error-exitcode=1 $(ALL_CPPFLAGS) \
-		-Ilib -Iinclude $(CHECKED)
-	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 -Ilib \
+		-Iinclude $(CHECKED)
+	clang-tidy --quiet $(CHECKED) -- $(ALL_CPPFLAGS) -std=gnu11 \
 		-Iinclude
 	clang-format --dry-run --Werror $(C_FILES)
 	shellcheck $(SHELL_FILES)

@@ -3,7 +3,7 @@
  * signalfd, the control sockets of each slot, the next deadline), and after
  * each wake-up `reconcile` brings what each slot is to what it should be. Only
  * there, and at the end for what still waits, are slots begun. What they are
- * made of is lib/crew.c's.
+ * made of is lib/master/crew.c's.
  */
 #include "master.h"
 
@@ -19,16 +19,16 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include "lib/clock.h"
-#include "lib/crew.h"
-#include "lib/death.h"
-#include "lib/handover.h"
-#include "lib/hang.h"
-#include "lib/hear.h"
-#include "lib/lending.h"
-#include "lib/log.h"
-#include "lib/notify.h"
-#include "lib/title.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/title.h"
+#include "lib/master/crew.h"
+#include "lib/master/death.h"
+#include "lib/master/handover.h"
+#include "lib/master/hang.h"
+#include "lib/master/hear.h"
+#include "lib/master/lending.h"
+#include "lib/master/notify.h"
 #include "worker.h"
 
 enum {
@@ -381,7 +381,7 @@ remedy_for(int error)
 }
 
 /* Not while another starts that may open listeners: the order in which they
- * begin to listen must be known (lib/steering.h). */
+ * begin to listen must be known (lib/master/steering.h). */
 static void
 start(struct master *m, unsigned number, const struct config *config)
 {

@@ -2,7 +2,7 @@
 #ifndef PREFORKD_MASTER_H
 #define PREFORKD_MASTER_H
 
-#include "lib/config.h"
+#include "lib/base/config.h"
 
 /*
  * Serves CONFIG until told to end; reads SOURCE anew at each reload. Returns

@@ -12,11 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/config.h"
-#include "lib/control.h"
-#include "lib/log.h"
-#include "lib/service.h"
-#include "lib/title.h"
+#include "lib/base/config.h"
+#include "lib/base/log.h"
+#include "lib/base/service.h"
+#include "lib/base/title.h"
+#include "lib/slot/control.h"
 #include "master.h"
 
 enum { EXIT_USAGE = 2 };

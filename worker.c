@@ -5,13 +5,14 @@
  * loaded none, and at a reload makes the candidate, so that old and new code
  * never meet in one process.
  *
- * A byte enters in lib/exchange.c (`exchange`), goes through the service
- * (lib/call.c), waits, only where its message is not whole or its client does
- * not read, in the connection's place (lib/connection.c), and leaves in
- * `finish_answer` or `flush`. A connection enters in lib/intake.c.
+ * A byte enters in lib/worker/exchange.c (`exchange`), goes through the service
+ * (lib/worker/call.c), waits, only where its message is not whole or its client
+ * does not read, in the connection's place (lib/slot/connection.c), and leaves
+ * in `finish_answer` or `flush`. A connection enters in lib/worker/intake.c.
  *
- * All that is known of a connection lies in slot memory (lib/slot.h). `struct
- * worker` holds what a successor has from its own beginning, or is told anew.
+ * All that is known of a connection lies in slot memory (lib/slot/slot.h).
+ * `struct worker` holds what a successor has from its own beginning, or is told
+ * anew.
  */
 #include "worker.h"
 
@@ -21,14 +22,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lib/clock.h"
-#include "lib/exchange.h"
-#include "lib/intake.h"
-#include "lib/listener.h"
-#include "lib/log.h"
-#include "lib/schedule.h"
-#include "lib/standby.h"
-#include "lib/title.h"
+#include "lib/base/clock.h"
+#include "lib/base/listener.h"
+#include "lib/base/log.h"
+#include "lib/base/title.h"
+#include "lib/worker/exchange.h"
+#include "lib/worker/intake.h"
+#include "lib/worker/schedule.h"
+#include "lib/worker/standby.h"
 
 enum role {
 	STANDBY,
@@ -352,7 +353,7 @@ handle(struct worker *w, const struct epoll_event *event)
 		exchange_serve(&w->loop, fd, event->events);
 }
 
-/* Handles what the journal holds: see lib/slot.h. */
+/* Handles what the journal holds: see lib/slot/slot.h. */
 static void
 handle_batch(struct worker *w, int count)
 {

@@ -2,7 +2,7 @@
 #ifndef PREFORKD_WORKER_H
 #define PREFORKD_WORKER_H
 
-#include "lib/pair.h"
+#include "lib/master/pair.h"
 
 /*
  * The life of a slot's process: worker from the first, or standby until it is

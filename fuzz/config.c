@@ -4,7 +4,7 @@
  * what they are about; or taken, and then --check prints what reads as the
  * same.
  */
-#include "config.h"
+#include "lib/base/config.h"
 
 #include <string.h>
 #include <sys/mman.h>

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../include/preforkd.h"
+#include "include/preforkd.h"
 
 /* All that the client has seen. */
 struct host_answer {

@@ -1,5 +1,5 @@
 /* The services that are always there: `listen` names them by their names. */
-#include "../lib/service.h"
+#include "lib/base/service.h"
 
 extern const struct preforkd_service chargen_service, daytime_service,
     discard_service, echo_service, time_service;

@@ -8,7 +8,7 @@
  * characters (0+N mod 95) through (71+N mod 95)". How fast the lines go is the
  * client's affair: the next come when it has taken the last.
  */
-#include "../include/preforkd.h"
+#include "include/preforkd.h"
 
 enum {
 	FIRST_CHARACTER = ' ',

@@ -10,7 +10,7 @@
  */
 #include <time.h>
 
-#include "../include/preforkd.h"
+#include "include/preforkd.h"
 
 static void
 tell(struct preforkd_conn *conn)

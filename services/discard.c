@@ -3,7 +3,7 @@
  * received is thrown away. No response is sent. This continues until the
  * calling user terminates the connection."
  */
-#include "../include/preforkd.h"
+#include "include/preforkd.h"
 
 static size_t
 input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)

@@ -9,7 +9,7 @@
  */
 #include <time.h>
 
-#include "../include/preforkd.h"
+#include "include/preforkd.h"
 
 /* "the time 2,208,988,800 corresponds to 00:00 1 Jan 1970 GMT" */
 static const uint32_t epoch = 2208988800;

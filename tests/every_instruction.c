@@ -78,7 +78,7 @@ main(void)
 #include <time.h>
 #include <unistd.h>
 
-#include "slot.h"
+#include "lib/slot/slot.h"
 
 #define RECORD UINT64_MAX /* in place of a point's number */
 

@@ -3,7 +3,7 @@
  * bytes that begin with "crash " and the name of a failure below. Behind the
  * name may come a blank and an argument, and a newline ends it.
  */
-#include "../../include/preforkd.h"
+#include "include/preforkd.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../lib/slot.h"
+#include "lib/slot/slot.h"
 
 /* The failures are meant: no sanitizer is to find them first. */
 #define ON_PURPOSE \

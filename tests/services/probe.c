@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../include/preforkd.h"
+#include "include/preforkd.h"
 
 #ifndef PROBE_VERSION
 #define PROBE_VERSION 1

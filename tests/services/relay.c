@@ -7,7 +7,7 @@
  */
 #include <string.h>
 
-#include "../../include/preforkd.h"
+#include "include/preforkd.h"
 
 #ifndef RELAY_VERSION
 #define RELAY_VERSION 1

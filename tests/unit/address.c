@@ -1,5 +1,5 @@
 /* Addresses: what is read, what is shown, what covers what. */
-#include "address.h"
+#include "lib/base/address.h"
 
 #include <arpa/inet.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* A connection's counters, its place, its time-outs. */
-#include "connection.h"
+#include "lib/slot/connection.h"
 
 #include <string.h>
 

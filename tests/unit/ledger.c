@@ -1,5 +1,5 @@
 /* The kernel's ledger, against real sockets of the loopback. */
-#include "ledger.h"
+#include "lib/worker/ledger.h"
 
 #include <errno.h>
 #include <netinet/in.h>

@@ -1,5 +1,5 @@
 /* How many lines are written of those that clients can bring about. */
-#include "quota.h"
+#include "lib/base/quota.h"
 
 #include "check.h"
 

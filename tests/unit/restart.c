@@ -1,5 +1,5 @@
 /* The restart policy: who waits how long. */
-#include "restart.h"
+#include "lib/master/restart.h"
 
 #include "check.h"
 

@@ -1,5 +1,5 @@
 /* Steering, against the kernel: which listener gets a connection. */
-#include "steering.h"
+#include "lib/master/steering.h"
 
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -1,5 +1,5 @@
 /* The verdict on a death: every row of the table, and what is counted. */
-#include "verdict.h"
+#include "lib/master/verdict.h"
 
 #include <signal.h>
 

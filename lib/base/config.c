@@ -1,0 +1,676 @@
+#include "lib/base/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+
+#include "lib/base/service.h"
+
+enum { MESSAGE_BYTES = 1024, PATH_SHOWN = 200 };
+
+/* Reads VALUE into CONFIG. Returns NULL, or what was expected instead. */
+typedef const char *parse_function(struct config *config, const char *value);
+typedef void print_function(const struct config *config, FILE *out);
+
+/* Reads digits up to LIMIT. Returns what follows them, or NULL where there is
+ * no digit or too large a number. */
+static const char *
+read_number(const char *text, uint64_t limit, uint64_t *number)
+{
+	const char *digit = text;
+
+	for (*number = 0; isdigit((unsigned char)*digit); digit++) {
+		*number = *number * 10 + (uint64_t)(*digit - '0');
+		if (*number > limit)
+			return NULL;
+	}
+	return digit == text ? NULL : digit;
+}
+
+static bool
+parse_count(const char *value, unsigned least, unsigned most, unsigned *count)
+{
+	uint64_t number;
+	const char *rest = read_number(value, most, &number);
+
+	if (!rest || *rest || number < least)
+		return false;
+	*count = (unsigned)number;
+	return true;
+}
+
+static const char *
+parse_duration(const char *value, uint64_t *ms)
+{
+	static const char expected[] =
+	    "expected 0 or a duration such as 500ms, 30s, 5m or 1h, "
+	    "at most 8760h";
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 },
+		{ "h", 3600000 } };
+	const uint64_t year_ms = 8760ULL * 3600000;
+	uint64_t number;
+	const char *unit = read_number(value, year_ms, &number);
+
+	if (!unit || (*unit == '\0' && number != 0))
+		return expected;
+	if (*unit == '\0') {
+		*ms = 0;
+		return NULL;
+	}
+	for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (strcmp(unit, units[i].unit) == 0 &&
+		    number <= year_ms / units[i].ms) {
+			*ms = number * units[i].ms;
+			return NULL;
+		}
+	return expected;
+}
+
+static const char *
+duration_text(uint64_t ms, char *text, size_t size)
+{
+	if (ms == 0)
+		snprintf(text, size, "0");
+	else if (ms % 3600000 == 0)
+		snprintf(text, size, "%juh", (uintmax_t)ms / 3600000);
+	else if (ms % 60000 == 0)
+		snprintf(text, size, "%jum", (uintmax_t)ms / 60000);
+	else if (ms % 1000 == 0)
+		snprintf(text, size, "%jus", (uintmax_t)ms / 1000);
+	else
+		snprintf(text, size, "%jums", (uintmax_t)ms);
+	return text;
+}
+
+static void
+print_duration(FILE *out, const char *key, uint64_t ms)
+{
+	char text[32];
+
+	fprintf(out, "%s = %s\n", key, duration_text(ms, text, sizeof text));
+}
+
+/* Puts what lies before the first MARK into TEXT. Returns what lies behind it,
+ * "" where there is none, or NULL where it does not fit. */
+static const char *
+cut(const char *value, char mark, char *text, size_t size)
+{
+	const char *end = strchrnul(value, mark);
+
+	if ((size_t)(end - value) >= size)
+		return NULL;
+	memcpy(text, value, (size_t)(end - value));
+	text[end - value] = '\0';
+	return *end ? end + 1 : end;
+}
+
+/* A file's value has none, so what is printed could not be read again. */
+static bool
+ends_in_space(const char *text)
+{
+	size_t length = strlen(text);
+
+	return length > 0 && isspace((unsigned char)text[length - 1]);
+}
+
+static const char *
+parse_service(struct config_listen *listen, const char *value)
+{
+	const char *argument =
+	    cut(value, ':', listen->service, sizeof listen->service);
+
+	if (!argument || strlen(argument) >= sizeof listen->argument)
+		return "expected a service's path and its argument of at most "
+		       "191 bytes each";
+	strcpy(listen->argument, argument);
+	if (strchr(listen->service, '/'))
+		return ends_in_space(listen->service)
+		    ? "expected no white space behind the service's path"
+		    : NULL;
+	if (services_builtin(listen->service))
+		return *listen->argument
+		    ? "expected no argument behind a built-in service"
+		    : NULL;
+	return "expected after = one of echo, discard, chargen, daytime, time, "
+	       "or the path of a shared object such as ./mine.so";
+}
+
+static const char *
+parse_listen(struct config *config, const char *value)
+{
+	struct config_listen *listen = &config->listen[config->listen_count];
+	char text[ADDRESS_TEXT];
+	const char *service, *expected;
+
+	if (config->listen_count == CONFIG_LISTEN_MAX)
+		return "expected at most 64 addresses";
+	service = cut(value, '=', text, sizeof text);
+	if (!service || !address_parse(text, &listen->address))
+		return "expected ADDRESS:PORT such as 127.0.0.1:8080, "
+		       "[::1]:8080, or :8080 for every address; names are not "
+		       "resolved";
+	listen->line = listen->ordinal = 0;
+	expected = parse_service(listen, strchr(value, '=') ? service : "echo");
+	if (!expected)
+		config->listen_count++;
+	return expected;
+}
+
+/* The address as it is written in the file. */
+static struct address_text
+listen_text(const struct config_listen *listen)
+{
+	struct address_text result;
+
+	if (!listen->address.any_family)
+		return address_format(&listen->address);
+	snprintf(result.text, sizeof result.text, ":%u",
+	    address_port(&listen->address));
+	return result;
+}
+
+static void
+print_listen(const struct config *config, FILE *out)
+{
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		const struct config_listen *listen = &config->listen[i];
+
+		fprintf(out, "listen = %s", listen_text(listen).text);
+		if (strcmp(listen->service, "echo") != 0 || *listen->argument)
+			fprintf(out, "=%s%s%s", listen->service,
+			    *listen->argument ? ":" : "", listen->argument);
+		fputc('\n', out);
+	}
+}
+
+/* CPUs that this process may run on, as sched_setaffinity(2), a cpuset or
+ * systemd's CPUAffinity= left them. */
+static unsigned
+usable_cpus(void)
+{
+	cpu_set_t cpus;
+	int count = 1;
+
+	if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+		count = CPU_COUNT(&cpus);
+	return count < CONFIG_WORKERS_MAX ? (unsigned)count
+					  : CONFIG_WORKERS_MAX;
+}
+
+static const char *
+parse_workers(struct config *config, const char *value)
+{
+	if (strcmp(value, "auto") == 0) {
+		config->workers = usable_cpus();
+		return NULL;
+	}
+	return parse_count(value, 1, CONFIG_WORKERS_MAX, &config->workers)
+	    ? NULL
+	    : "expected auto or a number from 1 to 1024";
+}
+
+static void
+print_workers(const struct config *config, FILE *out)
+{
+	fprintf(out, "workers = %u\n", config->workers);
+}
+
+static const char *
+parse_backlog(struct config *config, const char *value)
+{
+	return parse_count(value, 1, 65535, &config->backlog)
+	    ? NULL
+	    : "expected a number from 1 to 65535";
+}
+
+static void
+print_backlog(const struct config *config, FILE *out)
+{
+	fprintf(out, "backlog = %u\n", config->backlog);
+}
+
+static const char *
+parse_max_connections(struct config *config, const char *value)
+{
+	return parse_count(value, 1, 1000000, &config->max_connections)
+	    ? NULL
+	    : "expected a number from 1 to 1000000";
+}
+
+static void
+print_max_connections(const struct config *config, FILE *out)
+{
+	fprintf(out, "max-connections = %u\n", config->max_connections);
+}
+
+static const char *
+parse_idle_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->idle_timeout_ms);
+}
+
+static void
+print_idle_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "idle-timeout", config->idle_timeout_ms);
+}
+
+static const char *
+parse_write_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->write_timeout_ms);
+}
+
+static void
+print_write_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "write-timeout", config->write_timeout_ms);
+}
+
+static const char *
+parse_drain_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->drain_timeout_ms);
+}
+
+static void
+print_drain_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "drain-timeout", config->drain_timeout_ms);
+}
+
+static const char *
+parse_hang_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->hang_timeout_ms);
+}
+
+static void
+print_hang_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "hang-timeout", config->hang_timeout_ms);
+}
+
+static const char *
+parse_log_level(struct config *config, const char *value)
+{
+	for (int level = 0; level < LOG_LEVELS; level++)
+		if (strcmp(value, log_level_names[level]) == 0) {
+			config->log_level = (enum log_level)level;
+			return NULL;
+		}
+	return "expected error, warning, info or debug";
+}
+
+static void
+print_log_level(const struct config *config, FILE *out)
+{
+	fprintf(out, "log-level = %s\n", log_level_names[config->log_level]);
+}
+
+static const char *
+parse_pin_cpus(struct config *config, const char *value)
+{
+	/* On the command line the option alone says yes, too. */
+	config->pin_cpus = !value || strcmp(value, "yes") == 0;
+	return config->pin_cpus || strcmp(value, "no") == 0
+	    ? NULL
+	    : "expected yes or no";
+}
+
+static void
+print_pin_cpus(const struct config *config, FILE *out)
+{
+	fprintf(out, "pin-cpus = %s\n", config->pin_cpus ? "yes" : "no");
+}
+
+static const struct rule {
+	struct config_key key;
+	parse_function *parse;
+	print_function *print;
+} rules[] = {
+	{ { "listen", 'l', true }, parse_listen, print_listen },
+	{ { "workers", 'w', true }, parse_workers, print_workers },
+	{ { "backlog", 0, true }, parse_backlog, print_backlog },
+	{ { "max-connections", 0, true }, parse_max_connections,
+	    print_max_connections },
+	{ { "idle-timeout", 0, true }, parse_idle_timeout, print_idle_timeout },
+	{ { "write-timeout", 0, true }, parse_write_timeout,
+	    print_write_timeout },
+	{ { "drain-timeout", 0, true }, parse_drain_timeout,
+	    print_drain_timeout },
+	{ { "hang-timeout", 0, true }, parse_hang_timeout, print_hang_timeout },
+	{ { "log-level", 0, true }, parse_log_level, print_log_level },
+	{ { "pin-cpus", 0, false }, parse_pin_cpus, print_pin_cpus },
+	{ { NULL, 0, false }, NULL, NULL },
+};
+
+enum { RULES = sizeof rules / sizeof rules[0] - 1 };
+
+const struct config_key *
+config_key(size_t index)
+{
+	return &rules[index].key;
+}
+
+static const struct rule *
+find_rule(const char *name)
+{
+	for (const struct rule *rule = rules; rule->key.name; rule++)
+		if (strcmp(rule->key.name, name) == 0)
+			return rule;
+	return NULL;
+}
+
+const char *
+config_expected(const char *key)
+{
+	struct config scratch = { .listen_count = 0 };
+
+	return find_rule(key)->parse(&scratch, ""); /* no key takes that */
+}
+
+static void
+set_defaults(struct config *config)
+{
+	memset(config, 0, sizeof *config);
+	config->workers = usable_cpus();
+	config->backlog = 4096;
+	config->max_connections = 16384;
+	config->write_timeout_ms = 60000;
+	config->drain_timeout_ms = 30000;
+	config->hang_timeout_ms = 30000;
+	config->log_level = LOG_INFO;
+}
+
+/* Cuts a comment and the white space around what is left. */
+static char *
+trim(char *text)
+{
+	char *end = text + strcspn(text, "#");
+
+	while (end > text && isspace((unsigned char)end[-1]))
+		end--;
+	*end = '\0';
+	while (isspace((unsigned char)*text))
+		text++;
+	return text;
+}
+
+/* Where settings come from, for the messages. */
+struct reader {
+	const char *path; /* NULL: the command line */
+	unsigned line;
+	unsigned seen[RULES]; /* the line in which a key was set, or 0 */
+	const struct config_report *report;
+};
+
+/* Writes "path:line: " or "preforkd: --", which is what a key follows there.
+ * Of a long path the end is shown. */
+static size_t
+write_place(const struct reader *reader, char *text, size_t size)
+{
+	size_t length;
+
+	if (!reader->path)
+		return (size_t)snprintf(text, size, "preforkd: --");
+	length = strlen(reader->path);
+	if (length <= PATH_SHOWN)
+		return (size_t)snprintf(
+		    text, size, "%s:%u: ", reader->path, reader->line);
+	return (size_t)snprintf(text, size,
+	    "...%s:%u: ", reader->path + length - PATH_SHOWN, reader->line);
+}
+
+/* Reports an error at the reader's place. */
+static void __attribute__((format(printf, 2, 3)))
+complain(const struct reader *reader, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	size_t length = write_place(reader, message, sizeof message);
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(message + length, sizeof message - length, format, arguments);
+	va_end(arguments);
+	reader->report->error(reader->report->context, message);
+}
+
+/* The address before the last that no server could listen on beside it, or
+ * NULL. */
+static const struct config_listen *
+find_conflict(const struct config *config)
+{
+	const struct config_listen *last =
+	    &config->listen[config->listen_count - 1];
+
+	for (const struct config_listen *other = config->listen; other < last;
+	     other++)
+		if (address_overlaps(&other->address, &last->address))
+			return other;
+	return NULL;
+}
+
+static unsigned
+count_same(const struct config *config)
+{
+	const struct config_listen *last =
+	    &config->listen[config->listen_count - 1];
+	unsigned count = 0;
+
+	for (const struct config_listen *other = config->listen; other < last;
+	     other++)
+		count += address_equal(&other->address, &last->address);
+	return count;
+}
+
+/* The last address of CONFIG is new, from VALUE; one that conflicts is taken
+ * back. */
+static bool
+settle_listen(
+    const struct reader *reader, struct config *config, const char *value)
+{
+	struct config_listen *last = &config->listen[config->listen_count - 1];
+	const struct config_listen *other = find_conflict(config);
+	char line[32] = "";
+
+	last->line = reader->line;
+	last->ordinal = count_same(config);
+	if (!other)
+		return true;
+	if (other->line != 0)
+		snprintf(line, sizeof line, " in line %u", other->line);
+	complain(reader,
+	    "listen: invalid value \"%.100s\": expected an address and port "
+	    "that no other listen covers, as \"%s\"%s does",
+	    value, listen_text(other).text, line);
+	config->listen_count--;
+	return false;
+}
+
+static bool
+set(const struct reader *reader, struct config *config, const struct rule *rule,
+    const char *value)
+{
+	const char *expected;
+
+	if (value && (*value == '"' || *value == '\''))
+		expected = "expected it without quotes";
+	else
+		expected = rule->parse(config, value);
+	if (!expected)
+		return rule->parse != parse_listen ||
+		    settle_listen(reader, config, value);
+	complain(reader, "%s: invalid value \"%.100s\": %s", rule->key.name,
+	    value, expected);
+	return false;
+}
+
+static bool
+complain_unknown(const struct reader *reader, const char *key)
+{
+	char names[MESSAGE_BYTES / 2] = "";
+	size_t length = 0;
+
+	for (const struct rule *rule = rules; rule->key.name; rule++)
+		length +=
+		    (size_t)snprintf(names + length, sizeof names - length,
+			"%s%s", length ? ", " : "", rule->key.name);
+	complain(reader, "%.64s: unknown key: expected one of %s", key, names);
+	return false;
+}
+
+static bool
+set_from_file(struct reader *reader, struct config *config, const char *key,
+    const char *value)
+{
+	const struct rule *rule = find_rule(key);
+	unsigned *seen;
+
+	if (!rule)
+		return complain_unknown(reader, key);
+	seen = &reader->seen[rule - rules];
+	if (*seen != 0 && rule->parse != parse_listen) {
+		complain(reader, "%s: already set in line %u: expected it once",
+		    key, *seen);
+		return false;
+	}
+	*seen = reader->line;
+	return set(reader, config, rule, value);
+}
+
+/* Windows' editors begin a file with a byte order mark. */
+static char *
+skip_mark(const struct reader *reader, char *line)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+
+	if (reader->line == 1 && strncmp(line, mark, sizeof mark - 1) == 0)
+		return line + sizeof mark - 1;
+	return line;
+}
+
+static bool
+read_line(
+    struct reader *reader, struct config *config, char *line, size_t length)
+{
+	bool text = strlen(line) == length;
+	char *key = trim(skip_mark(reader, line));
+	char *equals = strchr(key, '=');
+
+	if (text && *key == '\0')
+		return true;
+	if (!text)
+		complain(
+		    reader, "%.64s: a NUL byte: expected a text file", key);
+	else if (!equals)
+		complain(reader, "%.64s: no value: expected key = value", key);
+	else if (equals == key)
+		complain(reader, "%.64s: no key: expected key = value", key);
+	if (!text || !equals || equals == key)
+		return false;
+	*equals = '\0';
+	return set_from_file(reader, config, trim(key), trim(equals + 1));
+}
+
+static bool
+complain_unreadable(const struct reader *reader)
+{
+	char message[MESSAGE_BYTES];
+
+	snprintf(message, sizeof message,
+	    "%.400s: cannot read it: %s: expected a readable configuration "
+	    "file",
+	    reader->path, strerror(errno));
+	reader->report->error(reader->report->context, message);
+	return false;
+}
+
+static bool
+read_file(
+    const char *path, struct config *config, const struct config_report *report)
+{
+	struct reader reader = { .path = path, .report = report };
+	FILE *file = fopen(path, "re");
+	bool valid = true;
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t length;
+
+	if (!file)
+		return complain_unreadable(&reader);
+	while ((length = getline(&line, &size, file)) >= 0) {
+		reader.line++;
+		if (!read_line(&reader, config, line, (size_t)length))
+			valid = false;
+	}
+	if (ferror(file))
+		valid = complain_unreadable(&reader);
+	free(line);
+	fclose(file);
+	return valid;
+}
+
+static bool
+apply_overrides(const struct config_source *source, struct config *config,
+    const struct config_report *report)
+{
+	const struct reader reader = { .report = report };
+	bool valid = true, listens = false;
+
+	for (size_t i = 0; i < source->override_count; i++) {
+		const struct config_override *override = &source->overrides[i];
+		const struct rule *rule = find_rule(override->key);
+
+		if (rule->parse == parse_listen && !listens) {
+			listens = true; /* replaces the file's list */
+			config->listen_count = 0;
+		}
+		if (!set(&reader, config, rule, override->value))
+			valid = false;
+	}
+	return valid;
+}
+
+void
+config_complain(const struct config_source *source, const struct config *config,
+    unsigned n, const char *what, const struct config_report *report)
+{
+	unsigned line = config->listen[n].line;
+	const struct reader reader = { .path = line ? source->file : NULL,
+		.line = line,
+		.report = report };
+
+	complain(&reader, "listen: %s", what);
+}
+
+enum config_result
+config_load(const struct config_source *source, struct config *config,
+    const struct config_report *report)
+{
+	bool file_valid = true, options_valid;
+
+	set_defaults(config);
+	if (source->file)
+		file_valid = read_file(source->file, config, report);
+	options_valid = apply_overrides(source, config, report);
+	if (config->listen_count == 0)
+		parse_listen(config, ":8080");
+	if (!options_valid)
+		return CONFIG_BAD_OPTIONS;
+	return file_valid ? CONFIG_VALID : CONFIG_BAD_FILE;
+}
+
+void
+config_print(const struct config *config, FILE *out)
+{
+	for (const struct rule *rule = rules; rule->key.name; rule++)
+		rule->print(config, out);
+}

@@ -1,0 +1,143 @@
+/*
+ * crew: the slots with their processes, and what happens to them: births,
+ * deaths, take-overs, what they say. It records; what shall be is decided by
+ * the master, after each wake-up, from what it finds here.
+ */
+#ifndef PREFORKD_CREW_H
+#define PREFORKD_CREW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/base/config.h"
+#include "lib/base/quota.h"
+#include "lib/master/endpoint.h"
+#include "lib/master/pair.h"
+#include "lib/master/restart.h"
+
+enum {
+	CREW_START_MS = 10000, /* for a worker or a standby to be at work */
+	CREW_TEXT = 1024,
+};
+
+struct slot {
+	bool wanted;	   /* what it should be: served, or not */
+	struct pair *pair; /* what it is: its processes, or NULL */
+	bool proven;	   /* it has served */
+	struct restart restart;
+	uint64_t restart_ms; /* no new pair before then */
+	uint64_t retire_ms;  /* its connections go to others then; 0: it
+				serves */
+	uint64_t takeovers;  /* since the master began */
+};
+
+/* The one connection on its way from a retiring slot to another. */
+struct handover {
+	int fd;				/* our duplicate; -1: none under way */
+	struct pair *source;		/* NULL: died meanwhile */
+	uint64_t number;		/* its, of the connection */
+	struct pair *target;		/* NULL: none found yet */
+	struct control_message message; /* CONTROL_ADOPT, for the target */
+	size_t size;			/* bytes of the parcel */
+	unsigned char parcel[SLOT_PARCEL];
+};
+
+struct crew {
+	struct config config; /* in force */
+	struct slot slots[CONFIG_WORKERS_MAX];
+	unsigned slot_count; /* no slot at or above it was ever wanted */
+	bool served[CONFIG_WORKERS_MAX]; /* as the steering knows it */
+	struct endpoints endpoints;
+	struct handover handover;
+	int epoll;
+	uint64_t now_ms;
+	uint64_t look_ms; /* when to look for workers that hang; 0: all wait */
+	struct quota faults; /* logged deaths in a call of the service */
+	bool ending;
+	enum control_type how;	   /* CONTROL_DRAIN or CONTROL_STOP */
+	uint64_t end_ms;	   /* the latest */
+	char permanent[CREW_TEXT]; /* why trying again is useless, or "" */
+	char failure[CREW_TEXT];   /* why a reload cannot go on, or "" */
+};
+
+/* ---- what is known ---- */
+
+unsigned crew_wanted(const struct crew *);
+uint64_t crew_connections(const struct crew *);
+bool crew_is_gone(const struct crew *);
+bool crew_is_starting(const struct crew *);
+void crew_log_status(const struct crew *);
+
+/* The pair whose control socket FD is, or NULL. */
+struct pair *crew_pair_at(const struct crew *, int fd);
+
+/* True where a pair serves, and has room for connections of other slots. */
+bool crew_can_take(const struct crew *, const struct pair *);
+/* Whichever serves fewer connections; A can be NULL. */
+struct pair *crew_less_loaded(struct pair *a, struct pair *b);
+/* The pair that serves the fewest connections and has room for more, or NULL.
+ */
+struct pair *crew_least_loaded(const struct crew *, const struct pair *except);
+
+/* ---- what shall be ---- */
+
+/* Orders something about the listener of slot OWNER. */
+void crew_order_listener(struct pair *, enum control_type type,
+    const struct endpoint *, unsigned owner, int fd);
+
+/* Slots are wanted from the first on; the last is retired first. */
+void crew_want(struct crew *, unsigned count);
+
+/* Starts a slot's pair; RUN is what its processes do. Returns false where that
+ * failed, with errno. */
+bool crew_start(struct crew *, unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *));
+
+/* Counts the death of a slot's processes that had lived for LIVED_MS. Returns,
+ * in ms, for how long the slot gets no others. */
+uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
+
+/* The same for processes that could not be made. */
+uint64_t crew_put_off_start(struct crew *, struct slot *);
+
+/* Lets a slot that is ready serve. */
+void crew_serve(struct crew *, struct pair *);
+
+/* Tells a pair's standby, or at a reload its candidate, that the worker is
+ * dead. Where there is none, a seed makes one. */
+void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
+/* Does so where it had to wait for somebody to die, if nobody is any more. */
+void crew_send_takeover(struct crew *, struct pair *);
+
+/* Kills a pair, with whoever of it we do not know yet: a slot is lost; or has
+ * come to its end. */
+void crew_give_up(struct pair *);
+void crew_end_pair(struct pair *);
+
+/* Says all that a new worker may not know, because its predecessor died with
+ * the order in hand, or because it changed since the image was taken. */
+void crew_brief(struct crew *, struct pair *);
+
+/* Lets a slot hand its connections to others, then end. */
+void crew_retire(struct crew *, struct pair *);
+
+/* Asks for a candidate with the NEXT configuration; lets it take over; or
+ * dismisses it. */
+void
+crew_ask_candidate(struct crew *, struct pair *, const struct config *next);
+void crew_switch(struct crew *, struct pair *);
+void crew_dismiss_candidate(struct pair *);
+
+/* Begins the end of all. */
+void crew_end(struct crew *, enum control_type how);
+void crew_kill(struct crew *);
+
+/* ---- what happens (beside it: hear.h, death.h) ---- */
+
+/* Acts on what is overdue. */
+void crew_keep_time(struct crew *);
+
+/* When crew_keep_time is next due, or 0. */
+uint64_t crew_due_ms(const struct crew *);
+
+#endif

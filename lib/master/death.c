@@ -1,0 +1,356 @@
+#include "lib/master/death.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "lib/base/log.h"
+#include "lib/master/handover.h"
+#include "lib/master/hang.h"
+#include "lib/master/hear.h"
+#include "lib/master/lending.h"
+
+/* A batch of events can be many deaths long, where many clients send what
+ * breaks the service: each that is closed is progress, as each byte is. */
+static uint64_t
+progress(const struct slot_memory *memory)
+{
+	const struct slot_counters *counters = &memory->counters;
+
+	return counters->accepted + counters->closed + counters->received +
+	    counters->sent;
+}
+
+/* Reads what the dead worker was at. It wrote that, so it is checked. */
+static struct death
+describe_death(
+    const struct crew *crew, const struct pair *pair, int status, pid_t pid)
+{
+	const struct slot_memory *memory = pair->memory;
+	const struct transaction *t = &memory->transaction;
+	struct death death = { .status = status,
+		.hung = pair->hung,
+		.ordered = pair->killed,
+		.valid = slot_is_valid(memory, pair->fds),
+		.progress = progress(memory),
+		.waits = memory->done,
+		.lived_ms = crew->now_ms - pair->worker_ms };
+
+	if (!death.valid || t->phase != PHASE_RUN)
+		return death;
+	death.running = true;
+	death.ran = t->runner == pid;
+	death.call = t->serial;
+	return death;
+}
+
+/* A service can die as often as a client likes. */
+static void
+log_death(struct crew *crew, const struct pair *pair, const struct death *death,
+    pid_t pid)
+{
+	uint64_t withheld = 0;
+
+	if (death->running &&
+	    !quota_take(&crew->faults, crew->now_ms, &withheld))
+		return;
+	if (withheld > 0)
+		log_warning("%" PRIu64 " more deaths of workers in a call of "
+			    "their service were not logged",
+		    withheld);
+	log_warning("worker %u (pid %d) %s; its standby takes over", pair->slot,
+	    (int)pid, pair_death(death->status).text);
+}
+
+static void
+bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
+{
+	const struct death death = describe_death(crew, pair, status, pid);
+	enum verdict verdict = verdict_judge(&pair->history, &death);
+
+	if (verdict == VERDICT_RESET) {
+		log_error(
+		    "worker %u (pid %d) %s, and its slot %s: resetting it",
+		    pair->slot, (int)pid, pair_death(status).text,
+		    death.valid ? "makes no progress" : "is damaged");
+		crew_give_up(pair);
+		return;
+	}
+	crew->slots[pair->slot].takeovers++;
+	log_death(crew, pair, &death, pid);
+	crew_order_takeover(crew, pair, verdict);
+}
+
+static bool
+ended_as_ordered(const struct crew *crew, const struct pair *pair, int status)
+{
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
+	    (crew->ending || pair->state == PAIR_RETIRING) &&
+	    slot_open_connections(pair->memory) == 0;
+}
+
+static bool
+is_permanent(int status)
+{
+	return WIFEXITED(status) &&
+	    WEXITSTATUS(status) == CONTROL_EXIT_PERMANENT;
+}
+
+/* The first process of a slot died before there was a standby. */
+static void
+bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+	const char *cause = *pair->failure ? pair->failure : "";
+	uint64_t delay_ms;
+
+	crew_end_pair(pair); /* it may just have cloned a standby */
+	if (!slot->wanted) {
+		snprintf(crew->failure, sizeof crew->failure,
+		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
+		    *cause ? ": " : "", cause);
+	} else if (is_permanent(status)) {
+		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
+	} else if (crew->ending) {
+		log_warning("worker %u (pid %d) %s%s%s", pair->slot, (int)pid,
+		    pair_death(status).text, *cause ? ": " : "", cause);
+	} else {
+		delay_ms =
+		    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
+		log_warning("worker %u (pid %d) %s%s%s; restarting in %" PRIu64
+			    " ms",
+		    pair->slot, (int)pid, pair_death(status).text,
+		    *cause ? ": " : "", cause, delay_ms);
+	}
+}
+
+static void
+worker_died(struct crew *crew, struct pair *pair, int status)
+{
+	pid_t pid = pair->worker;
+
+	pair->worker = 0;
+	if (pair->state == PAIR_STARTING) {
+		bury_beginner(crew, pair, status, pid);
+	} else if (ended_as_ordered(crew, pair, status)) {
+		log_info(
+		    "worker %u (pid %d) has drained", pair->slot, (int)pid);
+		crew_end_pair(pair);
+	} else if (pair->switching && WIFEXITED(status) &&
+	    WEXITSTATUS(status) == 0) {
+		crew_order_takeover(crew, pair, VERDICT_GO_ON);
+	} else if (pair->state != PAIR_ENDING) {
+		bury_worker(crew, pair, status, pid);
+	}
+}
+
+/* Where it had been told to take over, the death is a worker's; what it may
+ * have cloned before waits at the same socket. */
+static void
+standby_died(struct crew *crew, struct pair *pair, int status)
+{
+	pid_t pid = pair->heir;
+
+	pair->heir = 0;
+	if (pair->state == PAIR_ENDING)
+		return;
+	if (pair->taking_over && !pair->told_candidate) {
+		bury_worker(crew, pair, status, pid);
+		return;
+	}
+	log_warning("standby %u (pid %d) %s; the worker clones another",
+	    pair->slot, (int)pid, pair_death(status).text);
+	if (pair->candidate == 0 && pair->seed == 0)
+		pair->candidate_asked = false; /* it was the one asked */
+	if (!pair->taking_over)
+		pair_order(pair, CONTROL_CLONE, 0);
+}
+
+/* A kill from outside is no fault of the new configuration: it is asked again.
+ * While the candidate is taking over, the standby can still do so. */
+static void
+candidate_died(struct crew *crew, struct pair *pair, int status)
+{
+	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	pair->candidate = 0;
+	pair->candidate_asked = pair->candidate_ready = false;
+	if (pair->state == PAIR_ENDING)
+		return;
+	if (!killed || pair->switching)
+		snprintf(crew->failure, sizeof crew->failure,
+		    "the candidate for worker %u %s%s%s", pair->slot,
+		    pair_death(status).text, *pair->failure ? ": " : "",
+		    pair->failure);
+	*pair->failure = '\0';
+	pair->switching = false;
+	if (!pair->taking_over || !pair->told_candidate)
+		return;
+	if (pair->heir == 0 && !killed)
+		crew_give_up(pair); /* the next one would do no better */
+	else
+		crew_order_takeover(crew, pair, VERDICT_GO_ON);
+}
+
+static void
+seed_died(struct pair *pair, int status)
+{
+	if (pair->state != PAIR_ENDING)
+		log_warning("seed %u (pid %d) %s; the slot serves on, but can "
+			    "load no new services: restart the server for that",
+		    pair->slot, (int)pair->seed, pair_death(status).text);
+	pair->seed = 0;
+	pair->seed_lost = true;
+	if (pair->candidate == 0)
+		pair->candidate_asked = false;
+}
+
+static void
+lose_slot(struct crew *crew, struct pair *pair)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+	uint64_t lost = slot_open_connections(pair->memory);
+	uint64_t delay_ms =
+	    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
+	char when[32] = "at once";
+
+	if (delay_ms > 0)
+		snprintf(when, sizeof when, "in %" PRIu64 " ms", delay_ms);
+	log_error("slot %u: worker and standby died together, %" PRIu64
+		  " connections are lost; restarting %s",
+	    pair->slot, lost, when);
+}
+
+/* All of a pair's processes are dead: nobody holds the other ends any more. */
+static void
+bury_pair(struct crew *crew, struct pair *pair)
+{
+	struct slot *slot = &crew->slots[pair->slot];
+
+	if (!slot->wanted || slot->retire_ms != 0) {
+		endpoints_drop(&crew->endpoints, pair->slot);
+		slot->proven = false;
+	} else if (pair->state != PAIR_ENDING && !crew->ending) {
+		lose_slot(crew, pair);
+		endpoints_drop_removed(
+		    &crew->endpoints, pair->slot, &crew->config);
+	}
+	lending_forget(crew, pair->slot);
+	handover_forget(crew, pair);
+	slot->pair = NULL;
+	pair_free(pair);
+}
+
+void
+death_bury_if_gone(struct crew *crew, struct pair *pair)
+{
+	if (pair->control < 0 && pair->worker == 0)
+		bury_pair(crew, pair);
+}
+
+static struct pair *
+find_by_pid(const struct crew *crew, pid_t pid)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (pair &&
+		    (pair->worker == pid || pair->heir == pid ||
+			pair->candidate == pid || pair->seed == pid ||
+			pair_find_dying(pair, pid)))
+			return pair;
+	}
+	return NULL;
+}
+
+static void
+died(struct crew *crew, struct pair *pair, pid_t pid, int status)
+{
+	pid_t *dying = pair_find_dying(pair, pid);
+
+	if (dying) {
+		*dying = 0;
+		crew_send_takeover(crew, pair);
+	}
+	if (pid == pair->worker)
+		worker_died(crew, pair, status);
+	else if (pid == pair->heir)
+		standby_died(crew, pair, status);
+	else if (pid == pair->candidate)
+		candidate_died(crew, pair, status);
+	else if (pid == pair->seed)
+		seed_died(pair, status);
+}
+
+static void
+hear_all(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			hear_pair(crew, crew->slots[i].pair);
+}
+
+/* The last words may have been a pair's last, whoever's death this is. */
+static void
+bury_all_gone(struct crew *crew)
+{
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			death_bury_if_gone(crew, crew->slots[i].pair);
+}
+
+/* Its pid is still the dead one's: what was said before can name it. */
+static void
+reap(struct crew *crew, pid_t pid)
+{
+	struct pair *pair;
+	int status;
+
+	hear_all(crew);
+	pair = find_by_pid(crew, pid);
+	if (waitpid(pid, &status, 0) < 0)
+		return; /* cannot be: it has been seen dead */
+	if (pair)
+		died(crew, pair, pid, status);
+	bury_all_gone(crew);
+}
+
+/* Was stopped, or continued. */
+static void
+take_stop(struct crew *crew, pid_t pid)
+{
+	siginfo_t info = { .si_pid = 0 };
+	struct pair *pair = find_by_pid(crew, pid);
+
+	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG) <
+		0 ||
+	    info.si_pid == 0 || !pair)
+		return;
+	if (pair->worker == pid) {
+		hang_stop(crew, pair,
+		    info.si_code == CLD_CONTINUED ? 0 : info.si_status);
+	} else if (info.si_code != CLD_CONTINUED) {
+		pair->others_stopped = true;
+		if (pair->taking_over || pair->candidate_asked)
+			pair_continue(pair);
+	}
+}
+
+void
+death_reap(struct crew *crew)
+{
+	const int any = WEXITED | WSTOPPED | WCONTINUED;
+	siginfo_t info = { .si_pid = 0 };
+
+	while (waitid(P_ALL, 0, &info, any | WNOHANG | WNOWAIT) == 0 &&
+	    info.si_pid != 0) {
+		if (info.si_code == CLD_STOPPED ||
+		    info.si_code == CLD_CONTINUED ||
+		    info.si_code == CLD_TRAPPED)
+			take_stop(crew, info.si_pid);
+		else
+			reap(crew, info.si_pid);
+		info.si_pid = 0;
+	}
+}

@@ -1,0 +1,247 @@
+#include "lib/master/hear.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/master/handover.h"
+#include "lib/master/hang.h"
+#include "lib/master/lending.h"
+
+enum { CLONE_AGAIN_MS = 1000 };
+
+/* There is to be one standby. A second one can come of an order that was given
+ * twice, as the first time seemed lost. */
+static void
+know_heir(struct crew *crew, struct pair *pair, pid_t pid, uint64_t error)
+{
+	if (pair->heir > 0 && pair->heir != pid)
+		pair_dismiss(pair, pair->heir);
+	pair->heir = pid > 0 ? pid : 0;
+	pair->clone_ms = 0;
+	if (pid > 0 && !pair_is_child(pid)) {
+		pair->heir = 0;
+		pair_order(pair, CONTROL_CLONE, 0);
+	} else if (pid <= 0) {
+		log_warning(
+		    "cannot clone standby %u: %s; trying again in %d ms",
+		    pair->slot, strerror((int)error), CLONE_AGAIN_MS);
+		pair->clone_ms = crew->now_ms + CLONE_AGAIN_MS;
+	}
+}
+
+static void
+take_ready(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	if (pair->state != PAIR_STARTING)
+		return;
+	pair->deadline_ms = 0;
+	pair->state = PAIR_READY;
+	know_heir(crew, pair, message->standby, message->value);
+	if (crew->slots[pair->slot].wanted || crew->slots[pair->slot].proven)
+		crew_serve(crew, pair);
+}
+
+/* The candidate of a reload is the standby that waits at the other socket; the
+ * one with the old configuration is not needed any more. */
+static void
+complete_switch(struct pair *pair)
+{
+	pair->side ^= 1; /* the standby of before is killed in know_heir */
+	pair->candidate = 0;
+	pair->candidate_asked = pair->candidate_ready = false;
+	pair->switching = false;
+}
+
+static void
+take_taken(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	if (message->pid == pair->candidate)
+		complete_switch(pair);
+	else if (pair->heir == message->pid)
+		pair->heir = 0;
+	pair->worker = message->pid;
+	pair->taking_over = false;
+	pair->rescue_ms = 0;
+	pair->deadline_ms = 0;
+	pair->watch = (struct pair_watch) { 0 };
+	know_heir(crew, pair, message->standby, message->value);
+	crew_brief(crew, pair);
+}
+
+/* One candidate is enough, and none without a reload. */
+static void
+know_candidate(struct crew *crew, struct pair *pair, pid_t pid)
+{
+	if (!pair->candidate_asked ||
+	    (pair->candidate > 0 && pair->candidate != pid)) {
+		pair_dismiss(pair, pid);
+		return;
+	}
+	pair->candidate = pid;
+	crew_send_takeover(crew, pair); /* if it is waited for */
+}
+
+static void
+take_born(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	if (message->standby <= 0)
+		snprintf(crew->failure, sizeof crew->failure,
+		    "cannot make a candidate for worker %u: %s", pair->slot,
+		    strerror((int)message->value));
+	else if (pair_is_child(message->standby))
+		know_candidate(crew, pair, message->standby);
+	else if (pair->candidate == 0)
+		pair->candidate_asked = false; /* to be asked again */
+}
+
+static void
+take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
+{
+	know_candidate(crew, pair, pid);
+	if (pair->candidate == pid)
+		pair->candidate_ready = true;
+}
+
+/* From now on there is no other way to load services: the standby has some. */
+static void
+take_seed(struct pair *pair, pid_t pid)
+{
+	if (pair_is_child(pid))
+		pair->seed = pid;
+	else
+		pair->seed_lost = true;
+}
+
+static void
+take_listening(struct crew *crew, struct pair *pair, uint64_t serial, int fd)
+{
+	unsigned owner;
+	struct endpoint *e =
+	    endpoints_by_serial(&crew->endpoints, serial, &owner);
+
+	if (e && owner == pair->slot && fd >= 0)
+		endpoint_hold(e, owner, fd);
+	else if (fd >= 0)
+		close(fd);
+	if (e && owner == pair->slot)
+		e->known[owner] = true;
+}
+
+/* The queue is empty and the worker's descriptor closed; ours is the last. */
+static void
+take_closed(struct crew *crew, struct pair *pair, uint64_t serial)
+{
+	unsigned owner;
+	struct endpoint *e =
+	    endpoints_by_serial(&crew->endpoints, serial, &owner);
+
+	if (!e)
+		return;
+	if (owner != pair->slot)
+		lending_end(crew, e, owner);
+	else if (pair->state == PAIR_RETIRING ||
+	    !endpoint_is_configured(e, &crew->config))
+		endpoint_drop(e, owner);
+}
+
+/* A worker talks to strangers: what it says is not to make us signal all the
+ * world (kill(2)). */
+static bool
+is_sane(const struct control_message *message)
+{
+	return message->pid > 1 && message->standby != 1 &&
+	    message->standby >= -1;
+}
+
+/* FD is this function's, and whoever's it passes it to. */
+static void
+take_message(struct crew *crew, struct pair *pair,
+    const struct control_message *message, int fd)
+{
+	if (!is_sane(message)) {
+		if (fd >= 0)
+			close(fd);
+		return;
+	}
+	switch (message->type) {
+	case CONTROL_LISTENING:
+		take_listening(crew, pair, message->serial, fd);
+		return;
+	case CONTROL_OFFER:
+		handover_offer(crew, pair, message, fd);
+		return;
+	case CONTROL_READY:
+		take_ready(crew, pair, message);
+		break;
+	case CONTROL_TAKEN:
+		take_taken(crew, pair, message);
+		break;
+	case CONTROL_CLONED:
+		know_heir(crew, pair, message->standby, message->value);
+		break;
+	case CONTROL_BORN:
+		take_born(crew, pair, message);
+		break;
+	case CONTROL_CANDIDATE_READY:
+		take_candidate_ready(crew, pair, message->pid);
+		break;
+	case CONTROL_SEED:
+		take_seed(pair, message->standby);
+		break;
+	case CONTROL_CLOSED:
+		take_closed(crew, pair, message->serial);
+		break;
+	case CONTROL_ADOPTED:
+		handover_adopted(crew, pair, message->value);
+		break;
+	case CONTROL_REFUSED:
+		handover_refused(crew, pair, message->value);
+		break;
+	case CONTROL_WAKE:
+		hang_wake(crew);
+		break;
+	case CONTROL_FAILED:
+		memcpy(pair->failure, message->text, sizeof pair->failure);
+		break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+/* Returns false once the other side has gone. */
+static bool
+hear_socket(struct crew *crew, struct pair *pair, int control)
+{
+	struct control_message message;
+	int fd, result;
+
+	while ((result = control_receive(
+		    control, &message, &fd, NULL, MSG_DONTWAIT)) > 0)
+		take_message(crew, pair, &message, fd);
+	return result < 0 && errno == EAGAIN;
+}
+
+/* The slot's processes share their ends: when one has gone all have. What is
+ * told by the worker comes last, as it may speak of the others. */
+void
+hear_pair(struct crew *crew, struct pair *pair)
+{
+	struct pair_ends ends = pair_ends(pair);
+	bool gone = false;
+
+	for (int i = PAIR_ENDS - 1; i >= 0; i--)
+		if (*ends.fd[i] >= 0 && !hear_socket(crew, pair, *ends.fd[i]))
+			gone = true;
+	for (int i = 0; gone && i < PAIR_ENDS; i++) {
+		if (*ends.fd[i] >= 0)
+			close(*ends.fd[i]); /* leaves the epoll instance, too */
+		*ends.fd[i] = -1;
+	}
+}

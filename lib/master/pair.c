@@ -1,0 +1,407 @@
+#include "lib/master/pair.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+const char *const pair_state_names[] = {
+	[PAIR_STARTING] = "starting",
+	[PAIR_READY] = "ready",
+	[PAIR_SERVING] = "serving",
+	[PAIR_RETIRING] = "retiring",
+	[PAIR_ENDING] = "ending",
+};
+
+unsigned
+pair_fds(const struct config *config, unsigned *wanted)
+{
+	struct rlimit limit;
+
+	*wanted = config->max_connections + SLOT_FDS_BESIDE;
+	/* Cannot fail: the resource and the address are good. */
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit); /* up to the hard limit: allowed */
+	return limit.rlim_max < *wanted ? (unsigned)limit.rlim_max : *wanted;
+}
+
+static int
+compare(const void *a, const void *b)
+{
+	return **(int *const *)a - **(int *const *)b;
+}
+
+/* Moves the slot's ends down to the first numbers behind the standard streams
+ * and closes all others. The master may have so many that theirs would lie
+ * beyond the slot's table. close_range(2) has no wrapper in every libc. */
+static void
+keep_only(int *ends[PAIR_ENDS])
+{
+	int next = STDERR_FILENO + 1;
+
+	qsort(ends, PAIR_ENDS, sizeof *ends, compare);
+	for (int i = 0; i < PAIR_ENDS; i++, next++) {
+		if (*ends[i] != next)
+			dup3(*ends[i], next, O_CLOEXEC); /* within the limit */
+		*ends[i] = next;
+	}
+	syscall(SYS_close_range, (unsigned)next, ~0U, 0U);
+}
+
+/* Only the master acts on these, also where a terminal or systemd sends them to
+ * the whole group. */
+static void
+reset_signals(void)
+{
+	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
+		SIGUSR1, SIGTTIN, SIGTTOU };
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+		signal(ignored[i], SIG_IGN);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* Leaves of CPUS the Nth alone, counted round. */
+static void
+choose_cpu(cpu_set_t *cpus, unsigned n)
+{
+	cpu_set_t one;
+
+	n %= (unsigned)CPU_COUNT(cpus);
+	CPU_ZERO(&one);
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, cpus) && n-- == 0)
+			CPU_SET(cpu, &one);
+	*cpus = one;
+}
+
+/* The master is never pinned: where it may run its workers may. */
+void
+pair_place(pid_t master, unsigned n, bool pinned)
+{
+	cpu_set_t wanted, actual;
+
+	if (sched_getaffinity(master, sizeof wanted, &wanted) < 0 ||
+	    sched_getaffinity(0, sizeof actual, &actual) < 0)
+		return;
+	if (pinned)
+		choose_cpu(&wanted, n);
+	if (!CPU_EQUAL(&wanted, &actual) &&
+	    sched_setaffinity(0, sizeof wanted, &wanted) < 0)
+		log_warning("cannot choose a CPU: %s", strerror(errno));
+}
+
+static _Noreturn void
+become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
+{
+	int *ends[PAIR_ENDS] = { &start->control, &start->standby[0],
+		&start->standby[1], &start->seed };
+	struct rlimit limit = { .rlim_cur = start->memory->fds };
+
+	/* The master's death by any means is ours; it may be over already. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != start->master)
+		_exit(0);
+	keep_only(ends);
+	reset_signals();
+	limit.rlim_max = start->memory->fds;
+	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
+	log_limit(start->config->log_level);
+	pair_place(start->master, start->slot, start->config->pin_cpus);
+	_exit(run(start)); /* what exit(3) would do is the master's to do */
+}
+
+struct pair_ends
+pair_ends(struct pair *pair)
+{
+	return (struct pair_ends) { { &pair->control, &pair->standby[0],
+	    &pair->standby[1], &pair->nursery } };
+}
+
+/* Ends that are -1 were not made. */
+static void
+close_ends(const int ends[PAIR_ENDS])
+{
+	for (int i = 0; i < PAIR_ENDS; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+}
+
+/* Makes the pairs: the master's ends into PAIR, the slot's into THEIRS. */
+static int
+make_controls(struct pair *pair, int theirs[PAIR_ENDS])
+{
+	struct pair_ends ours = pair_ends(pair);
+	int ends[2];
+
+	for (int i = 0; i < PAIR_ENDS; i++) {
+		if (control_pair(ends) < 0)
+			return -1;
+		*ours.fd[i] = ends[0];
+		theirs[i] = ends[1];
+	}
+	return 0;
+}
+
+static struct pair *
+fail(struct pair *pair, const int theirs[PAIR_ENDS])
+{
+	int saved_errno = errno;
+
+	close_ends(theirs);
+	pair_free(pair);
+	errno = saved_errno;
+	return NULL;
+}
+
+struct pair *
+pair_fork(unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *))
+{
+	struct pair *pair = calloc(1, sizeof *pair);
+	int theirs[PAIR_ENDS] = { -1, -1, -1, -1 };
+	struct pair_start start = {
+		.slot = slot, .master = getpid(), .config = config
+	};
+	unsigned wanted;
+
+	if (!pair)
+		return NULL;
+	pair->slot = slot;
+	for (int i = 0; i < PAIR_ENDS; i++)
+		*pair_ends(pair).fd[i] = -1;
+	pair->fds = pair_fds(config, &wanted);
+	pair->memory = slot_map(pair->fds);
+	if (!pair->memory || make_controls(pair, theirs) < 0 ||
+	    slot_inherit(pair->memory, true) < 0)
+		return fail(pair, theirs);
+	start.memory = pair->memory;
+	start.control = theirs[0];
+	start.standby[0] = theirs[1];
+	start.standby[1] = theirs[2];
+	start.seed = theirs[3];
+	pair->worker = fork();
+	if (pair->worker == 0)
+		become_worker(&start, run);
+	if (pair->worker < 0)
+		return fail(pair, theirs);
+	slot_inherit(pair->memory, false); /* did so in slot_map */
+	close_ends(theirs);
+	pair->started_ms = pair->worker_ms = clock_ms();
+	return pair;
+}
+
+static void
+kill_one(pid_t pid)
+{
+	if (pid > 0)
+		kill(pid, SIGKILL); /* ours, as it has not been reaped */
+}
+
+bool
+pair_is_child(pid_t pid)
+{
+	siginfo_t unused;
+
+	return pid > 0 &&
+	    waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+pid_t *
+pair_find_dying(struct pair *pair, pid_t pid)
+{
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] == pid)
+			return &pair->dying[i];
+	return NULL;
+}
+
+void
+pair_dismiss(struct pair *pair, pid_t pid)
+{
+	if (!pair_is_child(pid) || pair_find_dying(pair, pid))
+		return;
+	kill_one(pid);
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] == 0) {
+			pair->dying[i] = pid;
+			return;
+		}
+}
+
+bool
+pair_has_dying(const struct pair *pair)
+{
+	for (int i = 0; i < PAIR_DYING; i++)
+		if (pair->dying[i] != 0)
+			return true;
+	return false;
+}
+
+void
+pair_kill(struct pair *pair)
+{
+	kill_one(pair->worker);
+	kill_one(pair->heir);
+	kill_one(pair->candidate);
+	kill_one(pair->seed);
+	pair->deadline_ms = 0;
+}
+
+void
+pair_continue(struct pair *pair)
+{
+	const pid_t others[] = { pair->heir, pair->candidate, pair->seed };
+
+	if (!pair->others_stopped)
+		return;
+	pair->others_stopped = false;
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		if (others[i] > 0)
+			kill(others[i], SIGCONT); /* ours, as above */
+}
+
+void
+pair_kill_worker(struct pair *pair)
+{
+	pair->killed = true;
+	kill_one(pair->worker);
+}
+
+void
+pair_send(struct pair *pair, const struct control_message *message, int fd)
+{
+	if (pair->control < 0)
+		return;
+	if (!pair->outbox.first) {
+		if (control_send(pair->control, message, fd, NULL) == 0 ||
+		    control_is_over(errno))
+			return;
+		pair->deaf_ms = clock_ms();
+	}
+	if (!outbox_put(&pair->outbox, message, fd))
+		pair_kill_worker(pair); /* its successor is told all anew */
+}
+
+void
+pair_send_rest(struct pair *pair, uint64_t now_ms)
+{
+	if (!pair->outbox.first)
+		return;
+	if (outbox_send(&pair->outbox, pair->control)) {
+		pair->deaf_ms = now_ms;
+	} else if (pair->outbox.first && pair->worker > 0 &&
+	    now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
+		log_warning("worker %u (pid %d) has not read for %d ms: "
+			    "killing it",
+		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);
+		pair->deaf_ms = now_ms;
+		pair_kill_worker(pair);
+	}
+}
+
+void
+pair_order(struct pair *pair, enum control_type type, uint64_t value)
+{
+	const struct control_message message = {
+		.type = type, .pid = pair->worker, .value = value
+	};
+
+	pair_send(pair, &message, -1);
+}
+
+void
+pair_send_waiting(int end, const struct control_message *message,
+    const struct control_bytes *bytes)
+{
+	/* Nobody there is no error: the end of the whole slot shows it. */
+	if (end >= 0)
+		control_send(end, message, -1, bytes);
+}
+
+/* signal(7); libc has no portable way to name them. */
+static const char *const signal_names[] = {
+	[SIGHUP] = "SIGHUP",
+	[SIGINT] = "SIGINT",
+	[SIGQUIT] = "SIGQUIT",
+	[SIGILL] = "SIGILL",
+	[SIGTRAP] = "SIGTRAP",
+	[SIGABRT] = "SIGABRT",
+	[SIGBUS] = "SIGBUS",
+	[SIGFPE] = "SIGFPE",
+	[SIGKILL] = "SIGKILL",
+	[SIGUSR1] = "SIGUSR1",
+	[SIGSEGV] = "SIGSEGV",
+	[SIGUSR2] = "SIGUSR2",
+	[SIGPIPE] = "SIGPIPE",
+	[SIGALRM] = "SIGALRM",
+	[SIGTERM] = "SIGTERM",
+	[SIGXCPU] = "SIGXCPU",
+	[SIGXFSZ] = "SIGXFSZ",
+	[SIGVTALRM] = "SIGVTALRM",
+	[SIGPROF] = "SIGPROF",
+	[SIGIO] = "SIGIO",
+	[SIGSYS] = "SIGSYS",
+	[SIGPWR] = "SIGPWR",
+	[SIGSTKFLT] = "SIGSTKFLT",
+	[SIGTTIN] = "SIGTTIN",
+	[SIGTTOU] = "SIGTTOU",
+	[SIGSTOP] = "SIGSTOP",
+	[SIGTSTP] = "SIGTSTP",
+};
+
+struct pair_signal
+pair_signal(int number)
+{
+	const int known = sizeof signal_names / sizeof signal_names[0];
+	struct pair_signal name;
+
+	if (number >= 0 && number < known && signal_names[number])
+		snprintf(
+		    name.text, sizeof name.text, "%s", signal_names[number]);
+	else
+		snprintf(name.text, sizeof name.text, "signal %d", number);
+	return name;
+}
+
+struct pair_death
+pair_death(int status)
+{
+	struct pair_death death;
+
+	if (!WIFSIGNALED(status)) {
+		snprintf(death.text, sizeof death.text, "exited with status %d",
+		    WEXITSTATUS(status));
+		return death;
+	}
+	snprintf(death.text, sizeof death.text, "was killed by %s%s",
+	    pair_signal(WTERMSIG(status)).text,
+	    WCOREDUMP(status) ? " (core dumped)" : "");
+	return death;
+}
+
+void
+pair_free(struct pair *pair)
+{
+	for (int i = 0; i < PAIR_ENDS; i++)
+		if (*pair_ends(pair).fd[i] >= 0)
+			close(*pair_ends(pair).fd[i]);
+	outbox_clear(&pair->outbox);
+	if (pair->memory)
+		slot_unmap(pair->memory, pair->fds);
+	free(pair);
+}

@@ -1,0 +1,135 @@
+/*
+ * control: what the master and a slot say to each other. This header is the
+ * whole contract between them.
+ *
+ * A slot's two processes share their descriptors, so its sockets
+ * (SOCK_SEQPACKET pairs) belong to roles, not to processes: whoever is the
+ * worker reads the worker's. There are two for standbys: at a reload a
+ * candidate waits at the other one while the standby stays where it is, and
+ * when the candidate has taken over that other one is the standby's. The seed,
+ * where a slot has one, has the last.
+ *
+ * A worker can die with an order read and not carried out. So orders say what
+ * shall be, not what to do; carrying one out twice does nothing; and after each
+ * takeover the master says anew all that may have been missed. What a worker
+ * says can be lost with it in the same way.
+ *
+ * And a message can outlive whom it was meant for, since the next one reads the
+ * same socket. Where that would do harm it names the one it means: by its pid,
+ * or, for CONTROL_TAKE_OVER, by a serial that grows.
+ */
+#ifndef PREFORKD_CONTROL_H
+#define PREFORKD_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/base/config.h"
+#include "lib/master/verdict.h"
+#include "lib/slot/parcel.h"
+
+/* Endpoints are numbered below this: those of a configuration and, during a
+ * reload, of the next. */
+enum { CONTROL_ENDPOINTS = 2 * CONFIG_LISTEN_MAX };
+
+enum control_type {
+	/* master to worker */
+	CONTROL_LISTEN,	 /* [fd] listener SERIAL, of endpoint VALUE, is yours:
+			    this one, or open it (only before the first
+			    CONTROL_READY) */
+	CONTROL_SERVE,	 /* accept */
+	CONTROL_RELEASE, /* give up listener SERIAL at once */
+	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
+			    then close it */
+	CONTROL_CLONE,	 /* PID: your standby has died, make one */
+	CONTROL_HAND,	 /* hand your connections over, one after another */
+	CONTROL_HANDED,	 /* another slot has connection number VALUE */
+	CONTROL_KEEP,	 /* none can take number VALUE: serve it on, and offer
+			    no other until CONTROL_HAND comes again */
+	CONTROL_ADOPT,	 /* fd, label: take it, as number VALUE */
+	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
+			    the most, then end */
+	CONTROL_STOP,	 /* answer what has come, then end, in VALUE ms at the
+			    most */
+	CONTROL_END,	 /* PID: end, and leave everything to a candidate */
+
+	/* master to standby */
+	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
+			      SERIALth in this slot, earlier ones are void */
+
+	/* master to seed, or to standby where there is no seed */
+	CONTROL_CANDIDATE, /* PID: make a candidate, which waits at the VALUEth
+			      of the standbys' sockets; bytes: a struct config
+			    */
+
+	/* worker to master; PID is the sender */
+	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
+			      opened it */
+	CONTROL_READY,	   /* STANDBY waits, the endpoints listen */
+	CONTROL_TAKEN,	   /* has taken over; STANDBY waits */
+	CONTROL_CLONED,	   /* STANDBY waits, or VALUE is why it does not */
+	CONTROL_WAKE,	   /* there is work: watch for hanging */
+	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
+	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
+	CONTROL_ADOPTED,   /* has number VALUE */
+	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
+	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
+
+	/* standby or seed to master, on its own socket */
+	CONTROL_BORN, /* STANDBY is the candidate's pid, or VALUE is why
+			 there is none */
+	CONTROL_CANDIDATE_READY, /* from the candidate, PID */
+	CONTROL_SEED, /* from a process that is about to load services: STANDBY
+			 is the seed's pid, or VALUE is why there is none */
+};
+
+/* How a worker ends, beside 0: as ordered. */
+enum { CONTROL_EXIT_PERMANENT = 78 }; /* EX_CONFIG: trying again is useless */
+
+struct control_message {
+	uint32_t type;	 /* enum control_type */
+	int32_t pid;	 /* from a slot: the sender's */
+	int32_t standby; /* pid */
+	uint64_t serial; /* names a listener; never used twice */
+	uint64_t value;
+	struct address address;	   /* LISTEN: where to listen */
+	struct parcel_label label; /* OFFER, ADOPT */
+	char text[512];		   /* FAILED: a string, cut if need be */
+};
+
+/* Bytes behind a message: a configuration. */
+struct control_bytes {
+	void *bytes;
+	size_t size;   /* room for receiving, count for sending */
+	size_t length; /* received */
+};
+
+/* Makes a pair of control sockets, close-on-exec. Returns 0, or -1 with
+ * errno. */
+int control_pair(int pair[2]);
+
+/* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
+ * unless NULL, and never waits. Returns 0, or -1 with errno: of the other side
+ * (control_is_over), or EAGAIN where it has not read for a while, or of the
+ * kernel's resources. */
+int control_send(int control, const struct control_message *, int fd,
+    const struct control_bytes *bytes);
+
+/* True for the errors that say that the other side has gone. */
+bool control_is_over(int error);
+
+/* The same, but waits until there is room. Returns 0, or -1 with errno where no
+ * waiting helps: as a rule because the other side has gone. */
+int control_tell(int control, const struct control_message *, int fd);
+
+/*
+ * Receives a message, and what lies behind it where BYTES is not NULL; FD
+ * becomes the descriptor that came with it, owned by the caller, or -1. FLAGS
+ * as for recvmsg(2). Returns 1, 0 where the other side has gone, or -1 with
+ * errno: EAGAIN where nothing waits, EPROTO for what is no message.
+ */
+int control_receive(int control, struct control_message *, int *fd,
+    struct control_bytes *bytes, int flags);
+
+#endif

@@ -1,0 +1,72 @@
+#include "lib/slot/parcel.h"
+
+#include <string.h>
+
+bool
+parcel_size(const struct parcel_label *label, size_t *size)
+{
+	const struct connection *c = &label->connection;
+	uint32_t state = label->particulars.state_size;
+
+	if (connection_rest(c) > CONNECTION_INPUT ||
+	    connection_pending(c) > CONNECTION_ANSWER ||
+	    state > PREFORKD_STATE_MAX)
+		return false;
+	*size = (size_t)(connection_rest(c) + connection_pending(c)) + state;
+	return true;
+}
+
+struct parcel_label
+parcel_pack(struct slot_memory *memory, int fd)
+{
+	const struct parcel_label label = { memory->connections[fd],
+		*slot_particulars(memory, fd) };
+	const struct connection *c = &label.connection;
+	uint32_t state = label.particulars.state_size;
+	unsigned char *to = memory->parcel;
+
+	connection_copy_rest(c, slot_place(memory, fd), to);
+	to += connection_rest(c);
+	connection_copy_pending(c, slot_place(memory, fd), to);
+	to += connection_pending(c);
+	memcpy(to, slot_state(memory, fd, state), state);
+	return label;
+}
+
+static void
+unpack_place(struct slot_memory *memory, int fd, const unsigned char *rest)
+{
+	struct connection *c = &memory->connections[fd];
+	const unsigned char *pending = rest + connection_rest(c);
+
+	c->place_used = false;
+	if (connection_rest(c) > 0)
+		connection_keep_rest(c, slot_place(memory, fd), rest);
+	if (connection_pending(c) > 0)
+		connection_keep(c, slot_place(memory, fd), pending,
+		    (size_t)connection_pending(c));
+	if (c->place_used)
+		store(memory->sweep_wanted, 1);
+}
+
+bool
+parcel_unpack(
+    struct slot_memory *memory, int fd, const struct parcel_label *label)
+{
+	struct connection *c = &memory->connections[fd];
+	struct particulars *p = slot_particulars(memory, fd);
+	uint32_t generation = c->generation;
+	uint32_t state = label->particulars.state_size;
+	size_t size;
+
+	if (!parcel_size(label, &size))
+		return false;
+	*c = label->connection;
+	c->generation = generation;
+	*p = label->particulars;
+	p->state_paged = state > SLOT_STATE;
+	unpack_place(memory, fd, memory->parcel);
+	memcpy(slot_state(memory, fd, state), memory->parcel + size - state,
+	    state);
+	return true;
+}

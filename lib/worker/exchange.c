@@ -1,0 +1,690 @@
+#include "lib/worker/exchange.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/log.h"
+#include "lib/worker/call.h"
+#include "lib/worker/ledger.h"
+
+static struct connection *
+connection_of(const struct loop *loop, int fd)
+{
+	return &loop->memory->connections[fd];
+}
+
+/* ---- CLOSE -------------------------------------------------------------- */
+
+static struct address_text
+peer_of(const struct loop *loop, int fd)
+{
+	const struct particulars *p = slot_particulars(loop->memory, fd);
+
+	return address_format_peer(&p->peer_ip, p->peer_port);
+}
+
+/* Clients can cause as many of these as they like. */
+static void
+note_fault(const struct loop *loop, int fd, enum close_reason reason)
+{
+	struct slot_memory *memory = loop->memory;
+	uint64_t withheld;
+
+	store(memory->counters.faults, memory->counters.faults + 1);
+	if (!quota_take(&memory->faults, loop->now_ms, &withheld))
+		return;
+	if (withheld > 0)
+		log_warning("%" PRIu64 " more connections closed for such a "
+			    "reason were not logged",
+		    withheld);
+	log_error("connection %s: %s: closing it", peer_of(loop, fd).text,
+	    close_meanings[reason].text);
+}
+
+static void
+log_closed(const struct loop *loop, int fd, enum close_reason reason)
+{
+	const struct connection *c = connection_of(loop, fd);
+	const struct particulars *p = slot_particulars(loop->memory, fd);
+
+	log_debug("connection %s closed: %s, %" PRIu64 " bytes in, %" PRIu64
+		  " bytes out, %" PRIu64 " ms",
+	    peer_of(loop, fd).text, close_meanings[reason].text, c->received,
+	    c->sent, loop->now_ms - p->opened_ms);
+}
+
+/* Its next user is not to find it. */
+static void
+release_memory(struct slot_memory *memory, int fd)
+{
+	if (memory->connections[fd].place_used)
+		slot_release_place(memory, fd);
+	if (slot_particulars(memory, fd)->state_paged)
+		slot_release_state(memory, fd);
+}
+
+/* By the generation one knows whether the descriptor is still this
+ * connection's: nothing else is opened before that has moved on. One that was
+ * handed over leaves the epoll instance by hand, as its socket does not close
+ * with our descriptor (epoll(7)). */
+static void
+finish_close(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+	struct transaction *t = &memory->transaction;
+	struct connection *c = connection_of(loop, t->fd);
+
+	if (c->generation == t->generation) {
+		release_memory(memory, t->fd);
+		if (t->number != 0)
+			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
+		close(t->fd);
+		connection_close(c);
+	}
+	store(memory->counters.closed, t->count);
+	if (t->number != 0) {
+		store(memory->handed, t->number);
+		store(memory->offered, 0);
+	}
+	slot_end(memory);
+}
+
+/* A service hears of the end of what it has heard the beginning of, and not
+ * after it has failed on it. */
+static bool
+is_told(struct loop *loop, int fd, enum close_reason reason)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return service && service->close && reason != CLOSE_FAULT &&
+	    reason != CLOSE_HANDED && reason != CLOSE_NO_MIGRATION &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_UNOPENED);
+}
+
+/* The commit of the call is the step to CLOSE: there is nothing to apply. */
+static void
+tell(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+
+	call_prepare(memory, fd);
+	call_name(memory, CALL_CLOSE);
+	slot_begin(memory, PHASE_RUN, fd);
+	call_make(loop, PHASE_CLOSE);
+}
+
+static void
+begin_close(
+    struct loop *loop, int fd, enum close_reason reason, uint64_t number)
+{
+	struct slot_memory *memory = loop->memory;
+	struct transaction *t = &memory->transaction;
+
+	t->generation = memory->connections[fd].generation;
+	t->reason = reason;
+	t->count = memory->counters.closed + 1;
+	t->number = number;
+	if (is_told(loop, fd, reason))
+		tell(loop, fd);
+	slot_begin(memory, PHASE_CLOSE, fd);
+	finish_close(loop);
+}
+
+static void
+reset_on_close(int fd)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	/* Fails only for what is no socket. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+void
+exchange_close(struct loop *loop, int fd, enum close_reason reason)
+{
+	if (close_meanings[reason].logged)
+		note_fault(loop, fd, reason);
+	if (log_wants(LOG_DEBUG))
+		log_closed(loop, fd, reason);
+	if (close_meanings[reason].reset)
+		reset_on_close(fd);
+	begin_close(loop, fd, reason, 0);
+}
+
+void
+exchange_hand(struct loop *loop, int fd, uint64_t number)
+{
+	if (log_wants(LOG_DEBUG))
+		log_closed(loop, fd, CLOSE_HANDED);
+	begin_close(loop, fd, CLOSE_HANDED, number);
+}
+
+static enum close_reason
+reason_of(int error)
+{
+	return error == ECONNRESET || error == EPIPE ? CLOSE_RESET : CLOSE_LOST;
+}
+
+/* ---- FLUSH -------------------------------------------------------------- */
+
+static ssize_t
+send_bytes(int fd, const unsigned char *bytes, size_t count)
+{
+	ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
+
+	return sent < 0 && errno == EAGAIN ? 0 : sent;
+}
+
+/* Counts that the kernel has accepted the stream up to POSITION. */
+static void
+count_sent(struct loop *loop, struct connection *c, uint64_t position)
+{
+	struct slot_counters *counters = &loop->memory->counters;
+
+	store(counters->sent, counters->sent + position - c->sent);
+	c->progress_ms = loop->now_ms;
+	store(c->sent, position);
+}
+
+/* Sends what is pending in the connection's place. */
+static enum close_reason
+flush(struct loop *loop, int fd)
+{
+	struct connection *c = connection_of(loop, fd);
+	const unsigned char *place = slot_place(loop->memory, fd);
+	enum close_reason reason = CLOSE_NOT;
+	size_t count = 0;
+	ssize_t sent;
+
+	slot_begin(loop->memory, PHASE_FLUSH, fd);
+	do {
+		const unsigned char *bytes = connection_kept(c, place, &count);
+
+		sent = send_bytes(fd, bytes, count);
+		if (sent < 0)
+			reason = reason_of(errno);
+		else
+			count_sent(loop, c, c->sent + (size_t)sent);
+	} while ((size_t)sent == count && connection_pending(c) > 0);
+	slot_end(loop->memory);
+	return reason;
+}
+
+/* ---- READ, RUN, APPLY, WRITE -------------------------------------------- */
+
+/* What the service has left over waits for what comes behind it. */
+static void
+keep_rest(struct slot_memory *memory, struct connection *c)
+{
+	const struct transaction *t = &memory->transaction;
+
+	connection_keep_rest(c, slot_place(memory, t->fd),
+	    memory->input + (c->consumed - t->base));
+	store(memory->sweep_wanted, 1);
+}
+
+/* Sends the answer, which lies from t->answer_offset on and is t->answer to
+ * c->committed; some may have left before. What the client does not take is
+ * kept. */
+static enum close_reason
+finish_answer(struct loop *loop, struct connection *c)
+{
+	struct slot_memory *memory = loop->memory;
+	const struct transaction *t = &memory->transaction;
+	const unsigned char *bytes = (const unsigned char *)memory +
+	    t->answer_offset + (c->sent - t->answer);
+	size_t count = (size_t)connection_pending(c);
+	ssize_t sent = send_bytes(t->fd, bytes, count);
+
+	if (sent < 0)
+		return reason_of(errno);
+	count_sent(loop, c, c->sent + (size_t)sent);
+	if ((size_t)sent < count) {
+		store(memory->sweep_wanted, 1);
+		connection_keep(c, slot_place(memory, t->fd), bytes + sent,
+		    count - (size_t)sent);
+	}
+	return CLOSE_NOT;
+}
+
+static enum close_reason
+finish_write(struct loop *loop, struct connection *c)
+{
+	/* Beside an INPUT call it lies in its place, not in the buffer. */
+	if (loop->memory->transaction.call == CALL_INPUT &&
+	    connection_rest(c) > 0)
+		keep_rest(loop->memory, c);
+	return connection_pending(c) > 0 ? finish_answer(loop, c) : CLOSE_NOT;
+}
+
+/* The service has taken one message of several: the next call follows at once,
+ * and their answers leave together. */
+static bool
+goes_on(const struct connection *c, const struct transaction *t)
+{
+	const unsigned over = CONNECTION_MORE | CONNECTION_FINISHED;
+
+	return t->call == CALL_INPUT && (c->flags & CONNECTION_AGAIN) &&
+	    !(c->flags & over) && c->committed - t->answer < CONNECTION_READ;
+}
+
+static enum close_reason
+finish_apply(struct loop *loop, struct connection *c)
+{
+	struct slot_memory *memory = loop->memory;
+	struct transaction *t = &memory->transaction;
+	enum close_reason reason = call_apply(loop);
+
+	while (reason == CLOSE_NOT && goes_on(c, t)) {
+		call_name(memory, CALL_INPUT);
+		store(t->phase, PHASE_RUN);
+		call_make(loop, PHASE_APPLY);
+		reason = call_apply(loop);
+	}
+	if (reason != CLOSE_NOT)
+		return reason;
+	store(t->phase, PHASE_WRITE);
+	return finish_write(loop, c);
+}
+
+/* Makes the call that is named. */
+static enum close_reason
+finish_run(struct loop *loop, struct connection *c)
+{
+	call_make(loop, PHASE_APPLY);
+	return finish_apply(loop, c);
+}
+
+static void
+count_received(struct loop *loop, struct connection *c, uint64_t position)
+{
+	struct slot_counters *counters = &loop->memory->counters;
+
+	store(counters->received, counters->received + position - c->received);
+	c->progress_ms = loop->now_ms;
+	store(c->received, position);
+}
+
+/* Puts what was left over to the beginning of the input buffer. */
+static void
+load_rest(struct slot_memory *memory, int fd)
+{
+	const struct connection *c = &memory->connections[fd];
+
+	if (connection_rest(c) > 0)
+		connection_copy_rest(c, slot_place(memory, fd), memory->input);
+	call_prepare(memory, fd);
+}
+
+/* One transaction: reads, and has the service answer. Returns how much was
+ * read, 0 at the client's FIN, or -1 with errno. */
+static ssize_t
+exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
+{
+	struct slot_memory *memory = loop->memory;
+	struct connection *c = connection_of(loop, fd);
+	ssize_t count;
+
+	load_rest(memory, fd);
+	slot_begin(memory, PHASE_READ, fd);
+	count = recv(fd, memory->input + connection_rest(c), asked, 0);
+	if (count > 0) {
+		count_received(loop, c, c->received + (size_t)count);
+		call_name(memory, CALL_INPUT);
+		store(memory->transaction.phase, PHASE_RUN);
+		*reason = finish_run(loop, c);
+	}
+	store(memory->transaction.phase, PHASE_IDLE);
+	return count;
+}
+
+/* One transaction without a read. */
+static enum close_reason
+call(struct loop *loop, int fd, enum slot_call which)
+{
+	struct slot_memory *memory = loop->memory;
+	struct connection *c = connection_of(loop, fd);
+	enum close_reason reason;
+
+	if (which == CALL_INPUT)
+		load_rest(memory, fd);
+	else
+		call_prepare(memory, fd);
+	call_name(memory, which);
+	slot_begin(memory, PHASE_RUN, fd);
+	reason = finish_run(loop, c);
+	slot_end(memory);
+	return reason;
+}
+
+/* ---- a turn -------------------------------------------------------------- */
+
+struct turn {
+	size_t left;	     /* bytes, of what is read and what is answered */
+	bool beyond;	     /* a short read may not have been the last */
+	bool readable;	     /* there may be more */
+	enum slot_call last; /* that was made */
+};
+
+static void
+spend(struct turn *turn, uint64_t bytes)
+{
+	turn->left -= bytes < turn->left ? (size_t)bytes : turn->left;
+}
+
+static bool
+has_open(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return !service || service->open;
+}
+
+/* The call that is due to a connection of which nothing is pending. */
+static enum slot_call
+due_call(struct loop *loop, int fd)
+{
+	struct connection *c = connection_of(loop, fd);
+
+	if (c->timer_ms != 0 && loop->now_ms >= c->timer_ms)
+		return CALL_TIMER;
+	if (c->flags & CONNECTION_UNOPENED) {
+		if (has_open(loop, fd))
+			return CALL_OPEN;
+		c->flags &= (uint16_t)~CONNECTION_UNOPENED;
+	}
+	if (c->flags & CONNECTION_MORE)
+		return CALL_MORE;
+	if (c->flags & CONNECTION_AGAIN)
+		return CALL_INPUT;
+	return CALL_NONE;
+}
+
+/* At the client's FIN. What the service has still to say leaves first. */
+static enum close_reason
+hear_end(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	if (service && !service->end &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_MORE))
+		return CLOSE_END_OF_STREAM;
+	return call(loop, fd, CALL_END);
+}
+
+/*
+ * Reads once, and answers. A read that comes back short has emptied the socket
+ * (epoll(7)), unless it stopped at an urgent byte (tcp(7)) or the client's FIN
+ * is behind it.
+ */
+static enum close_reason
+read_and_answer(struct loop *loop, int fd, struct turn *turn)
+{
+	enum close_reason reason = CLOSE_NOT;
+	size_t asked = turn->left;
+	ssize_t count = exchange(loop, fd, asked, &reason);
+
+	if (count == 0) {
+		turn->readable = false;
+		return hear_end(loop, fd);
+	}
+	if (count < 0 && errno != EAGAIN)
+		return reason_of(errno);
+	if (count < 0 || ((size_t)count < asked && !turn->beyond))
+		turn->readable = false;
+	spend(turn, count < 0 ? 0 : (uint64_t)count);
+	return reason;
+}
+
+static enum close_reason
+call_due(struct loop *loop, int fd, enum slot_call due, struct turn *turn)
+{
+	struct connection *c = connection_of(loop, fd);
+	uint64_t committed = c->committed;
+	enum close_reason reason = call(loop, fd, due);
+
+	spend(turn, c->committed - committed + 1);
+	return reason;
+}
+
+/* Why a connection ends of which nothing is pending. */
+static enum close_reason
+ending(const struct connection *c)
+{
+	const unsigned due = CONNECTION_MORE | CONNECTION_AGAIN;
+
+	if (c->flags & CONNECTION_ABORTED)
+		return CLOSE_ABORTED;
+	if (c->flags & CONNECTION_FINISHED)
+		return CLOSE_FINISHED;
+	return (c->flags & CONNECTION_ENDED) && !(c->flags & due)
+	    ? CLOSE_END_OF_STREAM
+	    : CLOSE_NOT;
+}
+
+/* A client is heard, too, while the service has more to say. */
+static bool
+is_duplex(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return service && service->duplex &&
+	    !(connection_of(loop, fd)->flags & CONNECTION_AGAIN);
+}
+
+static enum slot_call
+next_call(struct loop *loop, int fd, struct turn *turn)
+{
+	enum slot_call due = due_call(loop, fd);
+
+	if (due == CALL_MORE && turn->last == CALL_MORE && turn->readable &&
+	    is_duplex(loop, fd))
+		due = CALL_NONE;
+	turn->last = due;
+	return due;
+}
+
+/* Nothing is due but what may be read: most turns of most services. */
+static bool
+is_plain(const struct connection *c)
+{
+	return (c->flags & ~CONNECTION_STATEFUL) == 0 && c->timer_ms == 0;
+}
+
+/* Calls and reads, for as long as the client takes each answer. */
+static enum close_reason
+take_turn(struct loop *loop, int fd, struct turn *turn)
+{
+	struct connection *c = connection_of(loop, fd);
+	enum close_reason reason = CLOSE_NOT;
+	enum slot_call due = CALL_NONE;
+
+	while (reason == CLOSE_NOT && connection_pending(c) == 0) {
+		if (!is_plain(c)) {
+			reason = ending(c);
+			due = next_call(loop, fd, turn);
+		}
+		if (reason != CLOSE_NOT || turn->left == 0)
+			break;
+		if (due != CALL_NONE)
+			reason = call_due(loop, fd, due, turn);
+		else if (turn->readable)
+			reason = read_and_answer(loop, fd, turn);
+		else
+			break;
+		due = CALL_NONE;
+	}
+	return reason;
+}
+
+/* Reports the connection again, if it is ready: its edge has been used up. */
+static void
+arm_again(struct loop *loop, int fd)
+{
+	/* Cannot fail: it is registered (epoll_ctl(2)). */
+	loop_watch(loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
+	    connection_of(loop, fd)->generation);
+}
+
+/* Throws away what a client still sends that has got its whole answer: closing
+ * on unread bytes would reset the connection, and the answer with it
+ * (RFC 2525, 2.17). */
+static void
+linger(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	ssize_t count = recv(fd, memory->input, CONNECTION_READ, 0);
+
+	if (count > 0)
+		arm_again(loop, fd);
+	else if (count == 0 || errno != EAGAIN)
+		exchange_close(loop, fd, CLOSE_FINISHED);
+}
+
+static void
+begin_to_linger(struct loop *loop, int fd)
+{
+	struct connection *c = connection_of(loop, fd);
+
+	c->progress_ms = loop->now_ms;
+	store(loop->memory->sweep_wanted, 1);
+	store(c->lingering, true);
+	shutdown(fd, SHUT_WR); /* where it fails, recv does, too */
+	linger(loop, fd);
+}
+
+/* Does what the turn has led to. */
+static void
+end_turn(struct loop *loop, int fd, const struct turn *turn,
+    enum close_reason reason)
+{
+	const struct connection *c = connection_of(loop, fd);
+	bool waits = reason == CLOSE_NOT && connection_pending(c) > 0;
+
+	if (waits)
+		return;
+	if (reason == CLOSE_NOT && turn->left == 0)
+		arm_again(loop, fd);
+	else if (reason == CLOSE_FINISHED)
+		begin_to_linger(loop, fd);
+	else if (reason != CLOSE_NOT)
+		exchange_close(loop, fd, reason);
+	else if (loop->stopping)
+		exchange_close(loop, fd, CLOSE_STOPPING);
+}
+
+void
+exchange_serve(struct loop *loop, int fd, uint32_t events)
+{
+	const uint32_t beyond = EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR;
+	const struct connection *c = connection_of(loop, fd);
+	struct turn turn = { .left = CONNECTION_READ,
+		.beyond = events & beyond,
+		.readable = !(c->flags & CONNECTION_ENDED) };
+	enum close_reason reason = CLOSE_NOT;
+
+	if (c->lingering) {
+		linger(loop, fd);
+		return;
+	}
+	if (connection_pending(c) > 0)
+		reason = flush(loop, fd);
+	if (reason == CLOSE_NOT && connection_pending(c) == 0)
+		reason = take_turn(loop, fd, &turn);
+	end_turn(loop, fd, &turn, reason);
+}
+
+/* ---- settling ----------------------------------------------------------- */
+
+/* A recv may have taken bytes that nobody counted; they are in the buffer. A
+ * send may have given the kernel bytes that nobody counted. */
+static bool
+settle_counters(struct loop *loop, struct connection *c)
+{
+	const struct transaction *t = &loop->memory->transaction;
+	struct ledger ledger;
+
+	if (!ledger_read(t->fd, &ledger) || ledger.consumed < c->received ||
+	    ledger.accepted < c->sent || ledger.accepted > c->committed ||
+	    (t->phase != PHASE_FLUSH &&
+		(t->base > c->consumed ||
+		    ledger.consumed - t->base > CONNECTION_INPUT)))
+		return false;
+	if (ledger.consumed > c->received) {
+		if (t->phase != PHASE_READ)
+			return false;
+		count_received(loop, c, ledger.consumed);
+	}
+	if (ledger.accepted > c->sent)
+		count_sent(loop, c, ledger.accepted);
+	return true;
+}
+
+/* Goes on from wherever the record and the counters say that it stopped. */
+static enum close_reason
+settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
+{
+	struct transaction *t = &loop->memory->transaction;
+
+	if (!settle_counters(loop, c))
+		return CLOSE_LOST;
+	switch (t->phase) {
+	case PHASE_READ:
+		if (c->received == t->start)
+			return CLOSE_NOT;
+		call_name(loop->memory, CALL_INPUT);
+		store(t->phase, PHASE_RUN);
+		return finish_run(loop, c);
+	case PHASE_RUN:
+		return verdict == VERDICT_CLOSE ? CLOSE_FAULT
+						: finish_run(loop, c);
+	case PHASE_APPLY:
+		return finish_apply(loop, c);
+	case PHASE_WRITE:
+		return finish_write(loop, c);
+	default:
+		return CLOSE_NOT; /* FLUSH: what is left is in the place */
+	}
+}
+
+/* The connection may have more due to it that no event tells of: what its turn
+ * would have done next. */
+static void
+settle_turn(struct loop *loop, enum verdict verdict)
+{
+	struct slot_memory *memory = loop->memory;
+	int fd = memory->transaction.fd;
+	enum close_reason reason =
+	    settle_exchange(loop, connection_of(loop, fd), verdict);
+
+	slot_end(memory);
+	if (reason != CLOSE_NOT)
+		exchange_close(loop, fd, reason);
+	else
+		arm_again(loop, fd);
+}
+
+static void
+settle_close_call(struct loop *loop, enum verdict verdict)
+{
+	if (verdict == VERDICT_CLOSE)
+		store(loop->memory->transaction.phase, PHASE_CLOSE);
+	else
+		call_make(loop, PHASE_CLOSE);
+	finish_close(loop);
+}
+
+void
+exchange_settle(struct loop *loop, enum verdict verdict)
+{
+	const struct transaction *t = &loop->memory->transaction;
+
+	if (t->phase == PHASE_CLOSE)
+		finish_close(loop);
+	else if (t->phase == PHASE_RUN && t->call == CALL_CLOSE)
+		settle_close_call(loop, verdict);
+	else if (t->phase >= PHASE_READ && t->phase <= PHASE_FLUSH)
+		settle_turn(loop, verdict);
+}

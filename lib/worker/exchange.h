@@ -1,0 +1,36 @@
+/*
+ * exchange: a connection's turn, from the bytes that a client sends to the
+ * answer that it takes.
+ *
+ * A turn is made of transactions: READ -> RUN -> commit -> WRITE -> idle, or
+ * FLUSH -> idle, or CLOSE -> idle. After each store in them a successor can go
+ * on; exchange_settle does, and is the place to see why.
+ */
+#ifndef PREFORKD_EXCHANGE_H
+#define PREFORKD_EXCHANGE_H
+
+#include "lib/master/verdict.h"
+#include "lib/worker/loop.h"
+
+/* What a connection is watched for: edge-triggered, registered once. EPOLLPRI
+ * reports an urgent byte, at which a recv stops short although there is more.
+ */
+#define EXCHANGE_EVENTS                                           \
+	((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI) | \
+	    (uint32_t)EPOLLET)
+
+/* One turn of an open connection, after EVENTS. */
+void exchange_serve(struct loop *, int fd, uint32_t events);
+
+/* Closes an open connection. */
+void exchange_close(struct loop *, int fd, enum close_reason reason);
+
+/* Closes our descriptor of the connection that another slot has taken, as the
+ * NUMBERth that was handed over. */
+void exchange_hand(struct loop *, int fd, uint64_t number);
+
+/* Finishes the transaction that a dead worker left, if it is one of a
+ * connection's turn. VERDICT decides about a call of the service. */
+void exchange_settle(struct loop *, enum verdict verdict);
+
+#endif

@@ -1,0 +1,556 @@
+#include "lib/worker/intake.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/base/listener.h"
+#include "lib/base/log.h"
+#include "lib/worker/exchange.h"
+
+enum {
+	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
+	ACCEPT_SOON = 16,     /* events, after fewer of which is soon */
+	PAUSE_MS = 100,	      /* without accepting, when resources lack */
+	PAUSE_LOG_MS = 60000, /* at most one line about it in this time */
+};
+
+/* ---- OPEN --------------------------------------------------------------- */
+
+static void
+log_opened(const struct particulars *p)
+{
+	if (log_wants(LOG_DEBUG))
+		log_debug("connection %s opened",
+		    address_format_peer(&p->peer_ip, p->peer_port).text);
+}
+
+/* The entry is filled in; each step may have been done before. Returns false,
+ * and closes the connection, where the kernel cannot watch it. */
+static bool
+finish_open(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+	const struct transaction *t = &memory->transaction;
+	struct connection *c = &memory->connections[t->fd];
+	int fd = t->fd, error = 0;
+
+	if ((unsigned)fd >= memory->fds_used)
+		store(memory->fds_used, (uint32_t)fd + 1);
+	if (loop->config->idle_timeout_ms > 0)
+		store(memory->sweep_wanted, 1);
+	if (!connection_is_open(c)) {
+		log_opened(slot_particulars(memory, fd));
+		connection_open(c);
+	}
+	store(memory->counters.accepted, t->count);
+	if (t->number != 0)
+		store(memory->adopted, t->number);
+	if (loop_watch(
+		loop, EPOLL_CTL_ADD, fd, EXCHANGE_EVENTS, c->generation) < 0 &&
+	    errno != EEXIST)
+		error = errno; /* ENOMEM, ENOSPC */
+	slot_end(memory);
+	if (error == 0)
+		return true;
+	exchange_close(loop, fd, CLOSE_NO_MEMORY);
+	errno = error;
+	return false;
+}
+
+/* FD's entry is filled in: from here on it has a name in slot memory. NUMBER is
+ * its number where it comes from another slot, or 0. */
+static bool
+open_connection(struct loop *loop, int fd, uint64_t number)
+{
+	struct transaction *t = &loop->memory->transaction;
+
+	t->count = loop->memory->counters.accepted + 1;
+	t->number = number;
+	store(t->fd, fd);
+	store(t->phase, PHASE_OPEN);
+	return finish_open(loop);
+}
+
+bool
+intake_adopt(
+    struct loop *loop, int fd, const struct parcel_label *label, uint64_t n)
+{
+	if (!parcel_unpack(loop->memory, fd, label)) {
+		close(fd);
+		return false;
+	}
+	if (label->connection.timer_ms != 0)
+		store(loop->memory->timer_ms, loop->now_ms); /* to look */
+	return open_connection(loop, fd, n);
+}
+
+/* ---- listeners ---------------------------------------------------------- */
+
+static int
+count_listeners(const struct loop *loop)
+{
+	return (int)loop->memory->listeners_used;
+}
+
+static struct slot_listener *
+find_serial(const struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd > 0 && listeners[i].serial == serial)
+			return &listeners[i];
+	return NULL;
+}
+
+static struct slot_listener *
+find_fd(const struct loop *loop, int fd)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd == fd)
+			return &listeners[i];
+	return NULL;
+}
+
+/* An entry whose fd is 0: one given up, or the next; NULL where all are used.
+ */
+static struct slot_listener *
+find_free(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+	struct slot_listener *listener = find_fd(loop, 0);
+
+	if (listener || memory->listeners_used == SLOT_LISTENERS)
+		return listener;
+	listener = &memory->listeners[memory->listeners_used];
+	store(memory->listeners_used, memory->listeners_used + 1);
+	return listener;
+}
+
+bool
+intake_has(const struct loop *loop, uint64_t serial)
+{
+	return find_serial(loop, serial) != NULL;
+}
+
+/* Its connections get the service that its endpoint has; one that is configured
+ * no more keeps what it had. */
+static void
+name_service(const struct loop *loop, struct slot_listener *listener)
+{
+	const struct service *service =
+	    services_at(loop->services, listener->endpoint);
+
+	if (service)
+		listener->service = service->hash;
+}
+
+/* The descriptor first leaves the epoll instance, as the master's duplicate
+ * keeps the listener open (epoll(7), "Questions and answers"). */
+static void
+finish_release(struct loop *loop)
+{
+	int fd = loop->memory->transaction.fd;
+	struct slot_listener *listener = find_fd(loop, fd);
+
+	if (listener) {
+		loop_watch(loop, EPOLL_CTL_DEL, fd, 0, 0);
+		close(fd);
+		store(listener->fd, 0);
+	}
+	slot_end(loop->memory);
+}
+
+static void
+release(struct loop *loop, const struct slot_listener *listener)
+{
+	slot_begin(loop->memory, PHASE_RELEASE, listener->fd);
+	finish_release(loop);
+}
+
+int
+intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
+{
+	struct slot_listener *listener = find_free(loop);
+	int error;
+
+	if (!listener) {
+		close(fd);
+		errno = ENOSPC;
+		return -1;
+	}
+	listener->serial = serial;
+	listener->endpoint = endpoint;
+	listener->service = 0;
+	name_service(loop, listener);
+	listener->closing = 0;
+	store(listener->fd, fd);
+	if (loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0) == 0)
+		return 0;
+	error = errno;
+	release(loop, listener);
+	errno = error;
+	return -1;
+}
+
+void
+intake_release(struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listener = find_serial(loop, serial);
+
+	if (listener)
+		release(loop, listener);
+}
+
+void
+intake_close(struct loop *loop, uint64_t serial)
+{
+	struct slot_listener *listener = find_serial(loop, serial);
+
+	if (!listener)
+		return;
+	/* An address that is no more, maybe for one that covers it. */
+	listener_begin_no_more(listener->fd);
+	store(listener->closing, 1);
+}
+
+void
+intake_close_all(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (loop->memory->listeners[i].fd > 0)
+			store(loop->memory->listeners[i].closing, 1);
+}
+
+bool
+intake_is_empty(const struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (loop->memory->listeners[i].fd > 0)
+			return false;
+	return true;
+}
+
+/* ---- accepting ---------------------------------------------------------- */
+
+/* The table may be smaller than a later configuration wants. */
+static bool
+has_room(const struct loop *loop)
+{
+	uint64_t open = slot_open_connections(loop->memory);
+
+	return open < loop->config->max_connections;
+}
+
+/* Listeners are level-triggered: while they are armed the kernel repeats that
+ * connections wait, while they are not the queue just holds them. */
+void
+intake_arm(struct loop *loop, struct intake *intake)
+{
+	bool arm;
+
+	if (intake->resume_ms != 0 && loop->now_ms >= intake->resume_ms)
+		intake->resume_ms = 0;
+	arm = intake->open && has_room(loop) && intake->resume_ms == 0;
+	if (arm == intake->armed)
+		return;
+	intake->armed = arm;
+	for (int i = 0; i < count_listeners(loop); i++)
+		/* Cannot fail: it is registered, and nothing is allocated. */
+		if (loop->memory->listeners[i].fd > 0)
+			loop_watch(loop, EPOLL_CTL_MOD,
+			    loop->memory->listeners[i].fd, arm ? EPOLLIN : 0,
+			    0);
+}
+
+/* Without descriptors or memory the connections stay in the queue for a
+ * moment; a listener left armed would wake us without end. */
+static void
+pause_accepting(struct loop *loop, struct intake *intake, int error)
+{
+	struct slot_memory *memory = loop->memory;
+
+	intake->resume_ms = loop->now_ms + PAUSE_MS;
+	if (memory->pause_logged_ms != 0 &&
+	    loop->now_ms - memory->pause_logged_ms < PAUSE_LOG_MS)
+		return;
+	store(memory->pause_logged_ms, loop->now_ms);
+	log_warning("accepting paused: %s", strerror(error));
+}
+
+/* The errors of a connection that died in the queue or of the network it came
+ * by (accept(2), ERRORS); the next in the queue is not concerned. */
+static bool
+concerns_one_connection(int error)
+{
+	switch (error) {
+	case ECONNABORTED:
+	case EINTR:
+	case EPROTO:
+	case EPERM:
+	case ENETDOWN:
+	case ENOPROTOOPT:
+	case EHOSTDOWN:
+	case ENONET:
+	case EHOSTUNREACH:
+	case EOPNOTSUPP:
+	case ENETUNREACH:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* FD has been accepted from the listener and the peer that the record names. */
+static bool
+open_accepted(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	const struct transaction *t = &memory->transaction;
+	const struct slot_listener *listener = find_fd(loop, t->listener);
+	struct in6_addr ip;
+	in_port_t port;
+
+	address_peer(&t->peer, &ip, &port);
+	connection_fill(&memory->connections[fd],
+	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
+	    loop->now_ms);
+	particulars_fill(slot_particulars(memory, fd), &ip, port, loop->now_ms);
+	return open_connection(loop, fd, 0);
+}
+
+/* Takes one connection off the queue. Returns 0, or what kept it from that:
+ * EAGAIN where the queue is empty. */
+static int
+accept_one(struct loop *loop, struct intake *intake, int listener)
+{
+	struct transaction *t = &loop->memory->transaction;
+	int fd, error;
+
+	t->peer.ss_family = 0;
+	t->peer_length = sizeof t->peer;
+	t->listener = listener;
+	slot_begin(loop->memory, PHASE_ACCEPT, listener);
+	fd = accept4(listener, (struct sockaddr *)&t->peer, &t->peer_length,
+	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	error = errno;
+	if (fd >= 0 && open_accepted(loop, fd))
+		return 0;
+	if (fd >= 0)
+		error = errno;
+	else
+		slot_end(loop->memory);
+	if (error != EAGAIN && !concerns_one_connection(error)) {
+		pause_accepting(loop, intake, error);
+		return error;
+	}
+	return error == EAGAIN ? EAGAIN : 0;
+}
+
+static int
+accept_some(
+    struct loop *loop, struct intake *intake, int listener, unsigned count)
+{
+	int error = 0;
+
+	for (unsigned i = 0; i < count && error == 0; i++)
+		error =
+		    has_room(loop) ? accept_one(loop, intake, listener) : EBUSY;
+	return error;
+}
+
+/* How many to accept before other events have their turn. An accept4 that finds
+ * none has made a socket and a file before it looks (net/socket.c, do_accept):
+ * so either one, and epoll_wait says soon whether there are more, or, where
+ * that takes long, as many as wait. */
+static unsigned
+accept_count(const struct loop *loop, int listener)
+{
+	unsigned queue;
+
+	if (loop->batch < ACCEPT_SOON)
+		return 1;
+	queue = listener_queue(listener);
+	if (queue == 0)
+		return 1;
+	return queue < ACCEPT_BATCH ? queue : ACCEPT_BATCH;
+}
+
+void
+intake_accept(struct loop *loop, struct intake *intake, int fd)
+{
+	if (intake->armed && fd > 0 && find_fd(loop, fd))
+		accept_some(loop, intake, fd, accept_count(loop, fd));
+}
+
+uint64_t
+intake_finish(struct loop *loop, struct intake *intake)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop) && intake->resume_ms == 0;
+	     i++)
+		if (listeners[i].fd > 0 && listeners[i].closing &&
+		    accept_some(loop, intake, listeners[i].fd, ACCEPT_BATCH) ==
+			EAGAIN) {
+			release(loop, &listeners[i]);
+			return listeners[i].serial;
+		}
+	return 0;
+}
+
+/* ---- settling ----------------------------------------------------------- */
+
+static bool
+is_known(const struct loop *loop, int fd)
+{
+	return connection_is_open(&loop->memory->connections[fd]) ||
+	    find_fd(loop, fd) || loop_owns(loop, fd);
+}
+
+static bool
+socket_option(int fd, int option, int *value)
+{
+	socklen_t length = sizeof *value;
+
+	return getsockopt(fd, SOL_SOCKET, option, value, &length) == 0;
+}
+
+static bool
+is_tcp(int fd)
+{
+	int protocol, domain;
+
+	return socket_option(fd, SO_PROTOCOL, &protocol) &&
+	    protocol == IPPROTO_TCP && socket_option(fd, SO_DOMAIN, &domain) &&
+	    (domain == AF_INET || domain == AF_INET6);
+}
+
+static in_port_t
+local_port(int fd)
+{
+	struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
+	socklen_t length = sizeof local;
+	struct in6_addr unused;
+	in_port_t port = 0;
+
+	if (getsockname(fd, (struct sockaddr *)&local, &length) == 0)
+		address_peer(&local, &unused, &port);
+	return port;
+}
+
+/* What accept4 has given us: a service of ours may open other descriptors in
+ * the same table, while it starts (preforkd.h). */
+static bool
+is_accepted(const struct loop *loop, int fd)
+{
+	int listens;
+
+	return is_tcp(fd) && socket_option(fd, SO_ACCEPTCONN, &listens) &&
+	    !listens &&
+	    local_port(fd) == local_port(loop->memory->transaction.listener);
+}
+
+/* What an order has brought: a listener, or a connection of one like ours. */
+static bool
+is_brought(const struct loop *loop, int fd)
+{
+	const struct slot_listener *listeners = loop->memory->listeners;
+	int listens = 0;
+
+	if (!is_tcp(fd) || !socket_option(fd, SO_ACCEPTCONN, &listens))
+		return false;
+	for (int i = 0; i < count_listeners(loop) && !listens; i++)
+		listens = listeners[i].fd > 0 &&
+		    local_port(listeners[i].fd) == local_port(fd);
+	return listens;
+}
+
+/*
+ * The descriptor that a dead worker had got a moment before and put down
+ * nowhere, or -1: it is open, unknown, and what is looked for. The one walk
+ * over the table that a takeover knows, and only where the death hit an accept
+ * or an order. The kernel gives the lowest number that is free, so it is not
+ * far: nothing is to be found behind all that was ever used here.
+ */
+static int
+find_stray(
+    const struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
+{
+	const struct slot_memory *memory = loop->memory;
+	unsigned end = memory->fds_used + SLOT_FDS_BESIDE + SLOT_LISTENERS;
+
+	for (int fd = STDERR_FILENO + 1;
+	     (unsigned)fd < memory->fds && (unsigned)fd < end; fd++)
+		if (!is_known(loop, fd) && is_it(loop, fd))
+			return fd;
+	return -1;
+}
+
+static void
+settle_accept(struct loop *loop)
+{
+	int fd = -1;
+
+	if (loop->memory->transaction.peer.ss_family != 0)
+		fd = find_stray(loop, is_accepted);
+	if (fd >= 0)
+		open_accepted(loop, fd);
+	else
+		slot_end(loop->memory);
+}
+
+/* The master sends an order again that was not carried out. */
+static void
+settle_hear(struct loop *loop)
+{
+	int fd = find_stray(loop, is_brought);
+
+	if (fd >= 0)
+		close(fd);
+	slot_end(loop->memory);
+}
+
+static void
+watch_listeners(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++) {
+		struct slot_listener *listener = &loop->memory->listeners[i];
+		int fd = listener->fd;
+
+		if (fd <= 0)
+			continue;
+		name_service(loop, listener);
+		if (loop_watch(loop, EPOLL_CTL_MOD, fd, 0, 0) < 0)
+			loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
+		/* A reload may have changed the backlog: listen(2). */
+		listen(fd, (int)loop->config->backlog);
+	}
+}
+
+void
+intake_settle(struct loop *loop)
+{
+	switch (loop->memory->transaction.phase) {
+	case PHASE_ACCEPT:
+		settle_accept(loop);
+		break;
+	case PHASE_OPEN:
+		finish_open(loop);
+		break;
+	case PHASE_HEAR:
+		settle_hear(loop);
+		break;
+	case PHASE_RELEASE:
+		finish_release(loop);
+		break;
+	default:
+		break; /* not one of ours */
+	}
+	watch_listeners(loop);
+}

@@ -1,0 +1,51 @@
+/*
+ * intake: the slot's listeners, and how their queues become connections.
+ *
+ * Which listeners there are lies in slot memory. Whether they are armed is this
+ * process's own idea, put in force anew by a successor.
+ */
+#ifndef PREFORKD_INTAKE_H
+#define PREFORKD_INTAKE_H
+
+#include "lib/slot/parcel.h"
+#include "lib/worker/loop.h"
+
+struct intake {
+	bool open;	    /* connections are wanted */
+	bool armed;	    /* the listeners' events are on */
+	uint64_t resume_ms; /* accept again then; 0: not paused */
+};
+
+/* Adds a listener of ENDPOINT by its serial; FD becomes the slot's. Returns 0,
+ * or -1 with errno: then FD is closed. */
+int intake_add(struct loop *, uint64_t serial, uint32_t endpoint, int fd);
+bool intake_has(const struct loop *, uint64_t serial);
+
+/* Gives up a listener at once; or once its queue is empty. Unknown serials are
+ * none of the slot's, or were given up already. */
+void intake_release(struct loop *, uint64_t serial);
+void intake_close(struct loop *, uint64_t serial);
+void intake_close_all(struct loop *);
+bool intake_is_empty(const struct loop *);
+
+/* Puts in force whether to accept now; once before each epoll_wait. */
+void intake_arm(struct loop *, struct intake *);
+
+/* Accepts one, or some, where FD is a listener. */
+void intake_accept(struct loop *, struct intake *, int fd);
+
+/* Empties the queues of the listeners that are to be closed. Returns the serial
+ * of one that is closed now, or 0. */
+uint64_t intake_finish(struct loop *, struct intake *);
+
+/* Makes FD, accepted by another slot, a connection with what the label and
+ * memory->parcel say of it, as the Nth that was adopted. False where it cannot
+ * be kept: then FD is closed. */
+bool
+intake_adopt(struct loop *, int fd, const struct parcel_label *, uint64_t n);
+
+/* Finishes what a dead worker left, if it is one of this module's transactions,
+ * and registers all listeners anew. */
+void intake_settle(struct loop *);
+
+#endif

@@ -1,0 +1,19 @@
+#include "lib/worker/loop.h"
+
+int
+loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
+    uint32_t generation)
+{
+	struct epoll_event event = { .events = events };
+
+	loop_name(&event, fd, generation);
+	return epoll_ctl(loop->epoll, operation, fd, &event);
+}
+
+bool
+loop_owns(const struct loop *loop, int fd)
+{
+	return fd == loop->epoll || fd == loop->control ||
+	    fd == loop->standby[0] || fd == loop->standby[1] ||
+	    fd == loop->seed;
+}

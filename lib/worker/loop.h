@@ -1,0 +1,59 @@
+/* loop: what all parts of a worker share. */
+#ifndef PREFORKD_LOOP_H
+#define PREFORKD_LOOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "lib/base/config.h"
+#include "lib/base/service.h"
+#include "lib/slot/slot.h"
+
+/* Private to a process; a successor has its own from before the start. */
+struct loop {
+	struct slot_memory *memory;
+	const struct config *config;
+	struct services *services;
+	int32_t pid;	 /* of this process */
+	int epoll;	 /* the slot's one instance */
+	int control;	 /* the worker's end of the slot's control sockets */
+	int standby[2];	 /* the standby's, and a candidate's (control.h) */
+	int seed;	 /* the seed's */
+	int batch;	 /* events that are handled between two epoll_wait */
+	uint64_t now_ms; /* taken once after each epoll_wait */
+	bool stopping;	 /* a connection closes once it is answered */
+};
+
+/*
+ * epoll_ctl(2) with what an event belongs to: an fd, and the generation of its
+ * connection, which is odd, or 0 for what is no connection. An event of a
+ * connection that was closed (and whose fd may be another's by now) carries an
+ * old generation.
+ */
+int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
+    uint32_t generation);
+
+/* True for the descriptors above, and for what this process began with. */
+bool loop_owns(const struct loop *, int fd);
+
+/* Puts into an event what it belongs to. */
+static inline void
+loop_name(struct epoll_event *event, int fd, uint32_t generation)
+{
+	event->data.u64 = (uint64_t)generation << 32 | (uint32_t)fd;
+}
+
+static inline int
+loop_fd(const struct epoll_event *event)
+{
+	return (int)(uint32_t)event->data.u64;
+}
+
+static inline uint32_t
+loop_generation(const struct epoll_event *event)
+{
+	return (uint32_t)(event->data.u64 >> 32);
+}
+
+#endif
