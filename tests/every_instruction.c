@@ -141,8 +141,8 @@ struct options {
 
 /*
  * What a victim's instructions were when a point was tried for the first time.
- * To single-step to the 5,000th each time would take days: the processor stops
- * at an instruction before it, found by its address and by how often it has
+ * To single-step to the 5,000th each time would take days: a breakpoint stops
+ * it at an instruction before it, found by its address and by how often it has
  * come by (`visit`), and the rest is stepped.
  */
 struct path {
@@ -150,6 +150,7 @@ struct path {
 	uint64_t rip[PATH];   /* 0: where the counting begins */
 	uint32_t stops[PATH]; /* to get from here to the next: 1, or a `rep` */
 	uint32_t visit[PATH]; /* of this address; 0: no place to stop at */
+	bool clones; /* a clone would inherit the breakpoint, and die of it */
 };
 
 struct server {
@@ -912,16 +913,30 @@ run_to_wait(struct test *t, pid_t pid)
 	return run_to(t, pid, is_wait, 0, false);
 }
 
+static bool
+is_at_syscall(pid_t pid, const struct user_regs_struct *regs)
+{
+	const long syscall_instruction = 0x050f;
+
+	return (ptrace(PTRACE_PEEKTEXT, pid, regs->rip, NULL) & 0xffff) ==
+	    syscall_instruction;
+}
+
 /* True where the next instruction is a system call that ends a path. */
 static bool
 is_at_end(pid_t pid, const struct user_regs_struct *regs)
 {
-	const long syscall_instruction = 0x050f;
-
 	return (is_epoll_wait((long)regs->rax) ||
 		   regs->rax == SYS_exit_group) &&
-	    (ptrace(PTRACE_PEEKTEXT, pid, regs->rip, NULL) & 0xffff) ==
-	    syscall_instruction;
+	    is_at_syscall(pid, regs);
+}
+
+static bool
+is_at_clone(pid_t pid, const struct user_regs_struct *regs)
+{
+	return (regs->rax == SYS_clone || regs->rax == SYS_clone3 ||
+		   regs->rax == SYS_fork || regs->rax == SYS_vfork) &&
+	    is_at_syscall(pid, regs);
 }
 
 static void
@@ -970,8 +985,8 @@ count_visits(struct path *path)
 			entry = (entry + 1) % TABLE;
 		table[entry].rip = path->rip[i];
 		path->visit[i] = ++table[entry].count;
-		/* The processor may stop at a `rep` more than once, and
-		 * starts from the first address. */
+		/* A `rep` would be stepped over once for each repetition, and
+		 * the process starts from the first address. */
 		if (path->stops[i] > 1 || path->rip[i] == path->rip[0])
 			path->visit[i] = 0;
 	}
@@ -987,8 +1002,10 @@ record_path(struct test *t, pid_t pid)
 
 	if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) < 0)
 		return fail(t, "process %d is gone", (int)pid);
+	path->clones = false;
 	for (path->rip[0] = regs.rip; !is_at_end(pid, &regs);
 	     path->rip[++i] = regs.rip) {
+		path->clones |= is_at_clone(pid, &regs);
 		path->stops[i] = step(t, pid, &regs);
 		if (path->stops[i] == 0)
 			return false;
@@ -1017,23 +1034,56 @@ best_stop(const struct path *path, uint64_t k)
 	return steps < best_cost ? 0 : best;
 }
 
+/* An `int3` in the text of one process, which copies the page for it. Debug
+ * registers would do the same, but some virtual machines never stop at them. */
+struct breakpoint {
+	uint64_t address;
+	long word; /* what stood there */
+};
+
 static bool
-set_debug(pid_t pid, int number, uint64_t value)
+breakpoint_set(pid_t pid, struct breakpoint *b, uint64_t address)
 {
-	return ptrace(PTRACE_POKEUSER, pid,
-		   offsetof(struct user, u_debugreg) +
-		       (size_t)number * sizeof(value),
-		   value) == 0;
+	const long int3 = 0xcc;
+
+	b->address = address;
+	errno = 0;
+	b->word = ptrace(PTRACE_PEEKTEXT, pid, address, NULL);
+	return errno == 0 &&
+	    ptrace(PTRACE_POKETEXT, pid, address, (b->word & ~0xffL) | int3) ==
+	    0;
 }
 
-/* Two breakpoints, the second for where the path ends. */
 static bool
-set_breakpoints(pid_t pid, uint64_t first, uint64_t second)
+breakpoint_clear(pid_t pid, const struct breakpoint *b)
 {
-	const uint64_t on = 1 << 0 | 1 << 2;
+	return ptrace(PTRACE_POKETEXT, pid, b->address, b->word) == 0;
+}
 
-	return set_debug(pid, 0, first) && set_debug(pid, 1, second) &&
-	    set_debug(pid, 7, on);
+/*
+ * Runs to the place or the path's end, whichever comes first, and leaves the
+ * process before the instruction there. The two words may overlap, so they are
+ * put back in the other order.
+ */
+static bool
+run_to_either(struct test *t, pid_t pid, uint64_t place, uint64_t end,
+    struct user_regs_struct *regs)
+{
+	struct breakpoint at_end, at_place;
+
+	if (!breakpoint_set(pid, &at_end, end) ||
+	    !breakpoint_set(pid, &at_place, place))
+		return fail(t, "no breakpoint in process %d", (int)pid);
+	if (!resume(t, pid, PTRACE_CONT))
+		return false;
+	if (!breakpoint_clear(pid, &at_place) ||
+	    !breakpoint_clear(pid, &at_end) ||
+	    ptrace(PTRACE_GETREGS, pid, NULL, regs) < 0)
+		return fail(t, "process %d is gone", (int)pid);
+	regs->rip--;
+	if (ptrace(PTRACE_SETREGS, pid, NULL, regs) < 0)
+		return fail(t, "process %d is gone", (int)pid);
+	return true;
 }
 
 /* Lets the process run to place I of the path. */
@@ -1041,23 +1091,19 @@ static bool
 run_to_place(struct test *t, pid_t pid, uint64_t i)
 {
 	const struct path *path = &t->path;
+	const uint64_t place = path->rip[i], end = path->rip[path->length];
 	struct user_regs_struct regs = { .rip = 0 };
-	uint32_t visit = 0;
 
-	if (!set_breakpoints(pid, path->rip[i], path->rip[path->length])) {
-		t->steps_only = t->strayed = true;
-		return true;
+	for (uint32_t visit = 1;; visit++) {
+		if (!run_to_either(t, pid, place, end, &regs))
+			return false;
+		note_place(t, &regs);
+		t->strayed = regs.rip != place;
+		if (t->strayed || visit == path->visit[i])
+			return true;
+		if (!resume(t, pid, PTRACE_SINGLESTEP))
+			return false;
 	}
-	while (visit < path->visit[i] && !t->strayed) {
-		if (!resume(t, pid, PTRACE_CONT) ||
-		    ptrace(PTRACE_GETREGS, pid, NULL, &regs) < 0)
-			return fail(t, "process %d is gone", (int)pid);
-		visit += regs.rip == path->rip[i];
-		t->strayed = regs.rip != path->rip[i];
-	}
-	note_place(t, &regs);
-	set_debug(pid, 7, 0);
-	return true;
 }
 
 /* Brings the process K instructions on, or to the path's end. */
@@ -1065,7 +1111,8 @@ static bool
 go_to(struct test *t, pid_t pid, uint64_t k)
 {
 	struct user_regs_struct regs;
-	uint64_t i = t->steps_only ? 0 : best_stop(&t->path, k);
+	uint64_t i =
+	    t->steps_only || t->path.clones ? 0 : best_stop(&t->path, k);
 
 	if (i > 0 && !run_to_place(t, pid, i))
 		return false;
