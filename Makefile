@@ -139,7 +139,8 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: fuzz/%.c fuzz/host.h include/preforkd.h
 build/fuzz/line: fuzz/host.c examples/line.c
 build/fuzz/http: fuzz/host.c examples/http.c
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
-build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c)
+build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c \
+	text.c)
 # The answers are compared, and tell the time.
 build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 
@@ -199,6 +200,7 @@ build/tests/unit/address: lib/base/address.c
 build/tests/unit/verdict: lib/master/verdict.c
 build/tests/unit/ledger: lib/worker/ledger.c
 build/tests/unit/quota: lib/base/quota.c
+build/tests/unit/text: lib/base/text.c
 
 # ---- chaos -----------------------------------------------------------------
 

@@ -90,12 +90,12 @@ log_other_addresses(struct master *m, unsigned n)
 }
 
 static void
-notify_status(const struct master *m, const char *state)
+tell_state(const struct master *m, const char *assignments)
 {
 	unsigned workers = crew_wanted(&m->crew);
 	uint64_t connections = crew_connections(&m->crew);
 
-	notify_send("%sSTATUS=%u worker%s, %" PRIu64 " connection%s%s%s", state,
+	notify_status(assignments, "%u worker%s, %" PRIu64 " connection%s%s%s",
 	    workers, log_plural(workers), connections, log_plural(connections),
 	    *m->error ? "; " : "", m->error);
 }
@@ -121,7 +121,7 @@ end(struct master *m, enum control_type how, int exit_status)
 {
 	m->phase = ENDING;
 	m->exit_status = exit_status;
-	notify_send("STOPPING=1\nSTATUS=%s",
+	notify_status("STOPPING=1\n", "%s",
 	    how == CONTROL_STOP ? "stopping" : "draining");
 	start_for_queues(m);
 	crew_end(&m->crew, how);
@@ -170,7 +170,7 @@ end_reload(struct master *m)
 {
 	m->phase = SERVING;
 	*m->crew.failure = '\0';
-	notify_status(m, "READY=1\n");
+	tell_state(m, "READY=1\n");
 }
 
 /* Undoes what the reload has begun. Candidates have touched nothing, and the
@@ -469,7 +469,7 @@ become_ready(struct master *m)
 	m->phase = SERVING;
 	log_info("ready: %u worker%s listening", m->crew.config.workers,
 	    log_plural(m->crew.config.workers));
-	notify_status(m, "READY=1\n");
+	tell_state(m, "READY=1\n");
 }
 
 /* A slot whose processes are about to start at once is still steered to: its
@@ -627,7 +627,7 @@ feed_watchdog(struct master *m)
 		return;
 	m->watchdog_due_ms = m->crew.now_ms + m->watchdog_ms;
 	if (m->phase == SERVING)
-		notify_status(m, "WATCHDOG=1\n");
+		tell_state(m, "WATCHDOG=1\n");
 	else
 		notify_send("WATCHDOG=1");
 }

@@ -129,6 +129,85 @@ loses_no_line() {
 	outlives_its_reader
 }
 
+# fill_the_log: more lines than what is left of the file's last page takes.
+fill_the_log() {
+	local i
+	for i in {1..12}; do
+		kill -USR1 "$MASTER"
+		wait_until not is_signalled
+	done
+}
+
+# is_signalled: a signal to the master waits.
+is_signalled() {
+	! grep -q '^ShdPnd:.*0000000000000000' "/proc/$MASTER/status"
+}
+
+@test "lines that a full disk takes are counted, and told with the cause" {
+	unshare --mount true 2>/dev/null ||
+		skip_or_fail "no right to mount"
+	mkdir disk
+	LAUNCHER=(unshare --mount sh -c 'mount -t tmpfs -o size=64k tmpfs disk &&
+		exec "$@" 2>disk/log' sh)
+	launch --listen 127.0.0.1:0 --workers 4
+	wait_until has_workers 4
+	LOG=/proc/$MASTER/root$BATS_TEST_TMPDIR/disk/log
+	wait_until log_has 'ready: '
+	dd if=/dev/zero of="${LOG%log}fill" bs=4096 2>/dev/null || true
+	fill_the_log
+	rm "${LOG%log}fill"
+	kill -USR1 "$MASTER"
+	wait_until log_has ' warning master: [0-9]+ lines lost: No space left on device$'
+	every_line_is "^$STAMP (warning|info) master: .+$"
+}
+
+@test "a filter that forbids pwritev2 loses no line" {
+	mkfifo stream
+	start_client sh -c 'exec cat <stream >log.read'
+	LAUNCHER=("$TEST_PROGRAMS/forbid" pwritev2 EPERM
+		sh -c 'exec "$@" 2>stream' sh)
+	launch --listen 127.0.0.1:0 --workers 1
+	LOG=$BATS_TEST_TMPDIR/log.read
+	LOGS+=("$LOG")
+	wait_until log_has 'master: ready: '
+}
+
+@test "only what prints comes into the log, cut between characters" {
+	start_server --workers 1 --listen "127.0.0.1:0=$(build_talker)"
+	say '\xc2\x9b31m|\xff\xfe|\x9b|\xe2\x82|\x1b[31m|gr\xc3\xbcn \xe2\x82\xac'
+	wait_until log_has '\?\?31m\|\?\?\|\?\|\?\?\|\?\[31m\|grün €$'
+	say "$(printf '\\xe2\\x82\\xac%.0s' {1..400})"
+	say "x$(printf '\\xe2\\x82\\xac%.0s' {1..400})"
+	say "xx$(printf '\\xe2\\x82\\xac%.0s' {1..400})"
+	wait_until log_has_times 3 ' x{0,2}€+$'
+	iconv -f UTF-8 -t UTF-8 "$LOG" >/dev/null
+}
+
+# say BYTES: to the service that logs what it gets.
+say() {
+	printf '%b' "$1" | nc -N "$HOST" "$PORT" >/dev/null
+}
+
+# build_talker: a service that logs what it gets; prints its path.
+build_talker() {
+	cat >talker.c <<-'END'
+		#include "preforkd.h"
+		static size_t
+		input(struct preforkd_conn *conn, const unsigned char *bytes,
+		    size_t count)
+		{
+			preforkd_log(conn, PREFORKD_INFO, "%.*s", (int)count,
+			    (const char *)bytes);
+			return count;
+		}
+		const struct preforkd_service preforkd_service = {
+			.abi = PREFORKD_ABI, .name = "talker", .input = input
+		};
+	END
+	cc -shared -fPIC -I"$BATS_TEST_DIRNAME/../include" -o talker.so talker.c
+	echo "$BATS_TEST_TMPDIR/talker.so"
+}
+
 @test "connections are told at debug level" {
 	start_server --workers 1 --log-level debug
 	stream --connections 1 --bytes 12345

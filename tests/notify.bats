@@ -209,3 +209,37 @@ queue_is_full() {
 ends_ready() {
 	[[ $(states) == *'READY=1 ' ]]
 }
+
+@test "what a service says is one line of the status, and no assignment" {
+	start_manager
+	cat >says.c <<-'END'
+		#include <unistd.h>
+		#include "preforkd.h"
+		static const char *
+		start(const char *argument)
+		{
+			return access(argument, F_OK) == 0
+			    ? "no\nMAINPID=1\nSTOPPING=1\xff\xc2\x9b gr\xc3\xbcn"
+			    : NULL;
+		}
+		static size_t
+		input(struct preforkd_conn *conn, const unsigned char *bytes,
+		    size_t count)
+		{
+			return (void)conn, (void)bytes, count;
+		}
+		const struct preforkd_service preforkd_service = {
+			.abi = PREFORKD_ABI, .name = "says", .start = start,
+			.input = input
+		};
+	END
+	cc -shared -fPIC -I"$BATS_TEST_DIRNAME/../include" -o says.so says.c
+	start_server --workers 1 \
+		--listen "127.0.0.1:0=./says.so:$BATS_TEST_TMPDIR/flag"
+	: >flag
+	expect_error 'reload failed'
+	reload
+	wait_until told 'STATUS=[^|]*no\?MAINPID=1\?STOPPING=1\?\?\? grün'
+	states_are 'READY=1 RELOADING=1 READY=1 '
+	not grep -aE '\|(MAINPID|STOPPING)=' "$MESSAGES"
+}

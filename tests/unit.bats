@@ -32,3 +32,7 @@ setup() {
 @test "quota: a burst of log lines, then a trickle" {
 	"$UNIT/quota"
 }
+
+@test "text: only what prints, cut between characters" {
+	"$UNIT/text"
+}

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/text.h"
+
 enum { LINE_BYTES = 1024 };
 
 const char *const log_level_names[LOG_LEVELS] = {
@@ -36,7 +38,8 @@ static enum log_level limit = LOG_INFO;
 /* What this process could not write. */
 static struct {
 	unsigned long lines;
-	bool torn; /* and of the last one the beginning has been written */
+	int cause; /* errno of the last one */
+	bool torn; /* and of that one the beginning has been written */
 } lost;
 
 /* True where stderr is the very stream that systemd connected to the journal:
@@ -79,15 +82,6 @@ log_wants(enum log_level level)
 	return level <= limit;
 }
 
-/* Replaces all but printable ASCII and UTF-8's high bytes by `?`. */
-static void
-make_printable(char *text)
-{
-	for (unsigned char *byte = (unsigned char *)text; *byte; byte++)
-		if (*byte < ' ' || *byte == 0x7f)
-			*byte = '?';
-}
-
 static size_t
 write_prefix(char *line, size_t size, enum log_level level)
 {
@@ -113,19 +107,29 @@ write_prefix(char *line, size_t size, enum log_level level)
 #define RWF_NOWAIT 8 /* pwritev2(2) */
 #endif
 
+/* For a kernel that cannot be asked so of that kind of file, or a filter of
+ * system calls that does not let us ask: poll(2) tells whether it would block,
+ * which is enough for a line, unless very many processes write one at the same
+ * moment. */
+static ssize_t
+write_if_ready(const char *text, size_t length)
+{
+	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	errno = EAGAIN;
+	return poll(&ready, 1, 0) == 1 ? write(STDERR_FILENO, text, length)
+				       : -1;
+}
+
 /*
  * Writes to stderr if that does not block: whoever reads it may have stopped,
  * and the service shall not. O_NONBLOCK is not ours to set, as others share the
- * open file. Where a kernel cannot be asked so of that kind of file it is
- * poll(2) that tells: enough for a line, unless very many processes write one
- * at the same moment. Files are exempt: there RWF_NOWAIT refuses what is not in
- * memory.
+ * open file. Files are exempt: there RWF_NOWAIT refuses what is not in memory.
  */
 static ssize_t
 write_at_once(const char *text, size_t length)
 {
 	struct iovec part = { .iov_base = (void *)text, .iov_len = length };
-	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
 	struct stat st;
 	ssize_t count;
 
@@ -134,35 +138,38 @@ write_at_once(const char *text, size_t length)
 	/* No wrapper in every libc. The position is -1: the current one. */
 	count = syscall(
 	    SYS_pwritev2, STDERR_FILENO, &part, 1L, -1L, -1L, RWF_NOWAIT);
-	if (count >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
-		return count;
-	errno = EAGAIN;
-	return poll(&ready, 1, 0) == 1 ? write(STDERR_FILENO, text, length)
-				       : -1;
+	return count >= 0 || errno == EAGAIN ? count
+					     : write_if_ready(text, length);
 }
 
-/* Where stderr is gone there is nobody left to tell: that counts as written. */
+/* Writes all of LINE, or notes why not. */
 static bool
 emit(const char *line, size_t length)
 {
-	ssize_t count = write_at_once(line, length);
+	size_t written = 0;
+	ssize_t count;
 
-	if (count < 0 && errno != EAGAIN)
-		return true;
-	if (count > 0)
-		lost.torn = (size_t)count < length;
-	return count == (ssize_t)length;
+	while (written < length) {
+		count = write_at_once(line + written, length - written);
+		if (count <= 0) {
+			lost.cause = count < 0 ? errno : EIO;
+			break;
+		}
+		written += (size_t)count;
+	}
+	if (written > 0)
+		lost.torn = written < length;
+	return written == length;
 }
 
 static size_t __attribute__((format(printf, 3, 0)))
 compose(char line[LINE_BYTES], enum log_level level, const char *format,
     va_list arguments)
 {
-	size_t prefix = write_prefix(line, LINE_BYTES, level), length;
+	size_t length = write_prefix(line, LINE_BYTES, level);
 
-	vsnprintf(line + prefix, LINE_BYTES - prefix - 1, format, arguments);
-	make_printable(line + prefix);
-	length = strlen(line);
+	length += text_format(
+	    line + length, LINE_BYTES - length - 1, format, arguments);
 	line[length++] = '\n';
 	return length;
 }
@@ -187,8 +194,9 @@ tell_lost(void)
 	if (lost.torn && !emit("\n", 1))
 		return false;
 	if (lost.lines > 0 &&
-	    !emit_line(
-		LOG_WARNING, "%lu lines lost: stderr was blocked", lost.lines))
+	    !emit_line(LOG_WARNING, "%lu lines lost: %s", lost.lines,
+		lost.cause == EAGAIN ? "stderr was blocked"
+				     : strerror(lost.cause)))
 		return false;
 	lost.lines = 0;
 	return true;
@@ -228,7 +236,8 @@ log_complaint(const char *message)
 {
 	char line[LINE_BYTES];
 
-	snprintf(line, sizeof line, "%s", message);
-	make_printable(line);
+	snprintf(line, sizeof line, "%.*s", text_cut(message, sizeof line - 1),
+	    message);
+	text_make_printable(line);
 	fprintf(stderr, "%s%s\n", stderr_is_journal() ? "<3>" : "", line);
 }

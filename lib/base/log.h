@@ -1,6 +1,7 @@
 /*
  * log: one line an event on stderr, each written by a single system call that
- * does not block: where nobody reads, lines are lost, and counted.
+ * does not block: where nobody reads or the disk is full, lines are lost,
+ * counted, and told of with the cause once a line can be written again.
  *
  * Where stderr is the journal (systemd.exec(5), $JOURNAL_STREAM) a line begins
  * with its priority (sd-daemon(3)), elsewhere with a time stamp. What would

@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/text.h"
+
 enum {
 	MESSAGE_BYTES = 1024,
 	/* For a manager whose queue is full: a READY=1 that got lost would
@@ -37,21 +39,16 @@ manager_address(struct sockaddr_un *manager)
 }
 
 int
-notify_send(const char *format, ...)
+notify_send(const char *message)
 {
 	struct sockaddr_un manager;
 	socklen_t length = manager_address(&manager);
 	const struct timeval wait = { .tv_usec = WAIT_US };
-	char message[MESSAGE_BYTES];
-	va_list arguments;
 	ssize_t sent;
 	int fd, saved_errno;
 
 	if (length == 0)
 		return 0;
-	va_start(arguments, format);
-	vsnprintf(message, sizeof message, format, arguments);
-	va_end(arguments);
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
@@ -65,13 +62,30 @@ notify_send(const char *format, ...)
 }
 
 int
+notify_status(const char *assignments, const char *format, ...)
+{
+	char message[MESSAGE_BYTES];
+	size_t length =
+	    (size_t)snprintf(message, sizeof message, "%sSTATUS=", assignments);
+	va_list arguments;
+
+	va_start(arguments, format);
+	text_format(
+	    message + length, sizeof message - length, format, arguments);
+	va_end(arguments);
+	return notify_send(message);
+}
+
+int
 notify_reloading(void)
 {
+	char message[64];
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return notify_send("RELOADING=1\nMONOTONIC_USEC=%lld",
+	snprintf(message, sizeof message, "RELOADING=1\nMONOTONIC_USEC=%lld",
 	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
+	return notify_send(message);
 }
 
 uint64_t
