@@ -190,7 +190,8 @@ test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 
 build/tests/%: tests/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ $(filter %.c,$^)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(TEST_LDFLAGS) -o $@ \
+		$(filter %.c,$^)
 
 # A unit test links its own module and what that stands on: nothing else.
 build/tests/unit/restart: lib/master/restart.c
@@ -199,8 +200,12 @@ build/tests/unit/connection: lib/slot/connection.c
 build/tests/unit/address: lib/base/address.c
 build/tests/unit/verdict: lib/master/verdict.c
 build/tests/unit/ledger: lib/worker/ledger.c
+build/tests/unit/ledger_order: lib/worker/ledger.c
+build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt
 build/tests/unit/quota: lib/base/quota.c
 build/tests/unit/text: lib/base/text.c
+
+build/tests/ledger_race: lib/worker/ledger.c
 
 # ---- chaos -----------------------------------------------------------------
 

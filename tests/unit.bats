@@ -29,6 +29,10 @@ setup() {
 	"$UNIT/ledger"
 }
 
+@test "ledger: segments that arrive at every point of a reading" {
+	"$UNIT/ledger_order"
+}
+
 @test "quota: a burst of log lines, then a trickle" {
 	"$UNIT/quota"
 }

@@ -22,10 +22,42 @@
  * (Our own FIN would count in both; as long as we have not sent one there is
  * nothing to subtract.)
  *
- * The three are read by three calls while segments arrive. copied_seq and
- * write_seq stand still, as nobody reads or writes; rcv_nxt and snd_una only
- * grow. So when the two queues read the same before and after TCP_INFO, neither
- * has moved in between, and the sample is one of a single moment.
+ * What is read, by which call, and under which lock:
+ *
+ *     what                     written by              read
+ *     rcv_nxt, bytes_received  tcp_rcv_nxt_update      locked: tcp_inq, and
+ *     FIN (SOCK_DONE, state)   tcp_fin                 tcp_get_info, but the
+ *     RST (state)              tcp_reset, tcp_done       state without
+ *     copied_seq               recv                    locked: tcp_inq
+ *     snd_una, bytes_acked     tcp_snd_una_update      SIOCOUTQ without;
+ *     write_seq                send                      tcp_get_info locked
+ *
+ * All are written under the socket's lock, one segment at a time: a FIN moves
+ * rcv_nxt, bytes_received and the state in one hold of it. copied_seq and
+ * write_seq stand still, as nobody reads or writes. The others go one way:
+ * rcv_nxt and snd_una only grow, and the state goes from ESTABLISHED to
+ * CLOSE_WAIT to CLOSE, or skips one. So a value that is the same before and
+ * after a moment had that value at that moment. The moment is the one in which
+ * TCP_INFO holds the lock and reads the two counters of bytes. What can
+ * disagree with them, and what excludes it:
+ *
+ * - SIOCINQ, by bytes that arrive between the calls, alone or with a FIN in the
+ *   same segment: it is read before and after, and has to agree.
+ * - SIOCOUTQ, by an acknowledgement: likewise. That it reads without the lock
+ *   does no harm, as only snd_una moves, in one store.
+ * - The state, which tcp_get_info reads before it takes the lock. A FIN that
+ *   comes in between is in bytes_received and not in the state; neither queue
+ *   shows it, as tcp_inq leaves it out. So the state of a second TCP_INFO,
+ *   which is read after the first has held the lock, has to agree.
+ * - Urgent data does not: with SO_OOBINLINE tcp_inq makes no exception.
+ * - Neither does an RST: it changes the state alone. Who sees CLOSE cannot tell
+ *   by it whether a FIN had come before.
+ * - States in which our own FIN has been sent (FIN_WAIT1 and 2, CLOSING at a
+ *   simultaneous close, LAST_ACK, TIME_WAIT) are refused. A connection is shut
+ *   down only outside of a transaction, and never read or written afterwards
+ *   (exchange.c, `linger`).
+ * - SYN_RECV, in which Fast Open lets us accept a connection, is refused: both
+ *   queues are said to be 0 in it, whatever they hold.
  */
 #include "lib/worker/ledger.h"
 
@@ -70,11 +102,13 @@ static bool
 sample(int fd, struct queues *queues, struct tcp_info *info, bool *steady)
 {
 	struct queues before;
+	struct tcp_info after;
 
 	if (!read_queues(fd, &before) || !read_info(fd, info) ||
-	    !read_queues(fd, queues))
+	    !read_info(fd, &after) || !read_queues(fd, queues))
 		return false;
-	*steady = before.in == queues->in && before.out == queues->out;
+	*steady = before.in == queues->in && before.out == queues->out &&
+	    info->tcpi_state == after.tcpi_state;
 	return true;
 }
 
