@@ -182,8 +182,15 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
 		-fPIC -shared -o $@ $<
 
+# Services of one file each.
+build/tests/owner.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
+		-o $@ $<
+
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
-		$(PROBES:%=build/tests/%.so) build/tests/relay.so \
+		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
+		build/tests/relay.so \
 		build/tests/relay-2.so $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)

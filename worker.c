@@ -28,6 +28,7 @@
 #include "lib/base/title.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/intake.h"
+#include "lib/worker/order.h"
 #include "lib/worker/schedule.h"
 #include "lib/worker/standby.h"
 
@@ -205,7 +206,8 @@ adopt(struct worker *w, const struct control_message *message, int fd)
 	if (is_next && fd >= 0)
 		intake_adopt(&w->loop, fd, &message->label, message->value);
 	else if (fd >= 0)
-		close(fd);
+		order_drop(&w->loop, fd);
+	order_end(&w->loop);
 	tell_value(w,
 	    message->value <= memory->adopted ? CONTROL_ADOPTED
 					      : CONTROL_REFUSED,
@@ -220,7 +222,8 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	if (fd < 0)
 		return; /* out of descriptors: the master says it again */
 	if (intake_has(&w->loop, message->serial)) {
-		close(fd);
+		order_drop(&w->loop, fd);
+		order_end(&w->loop);
 	} else if (intake_add(&w->loop, message->serial,
 		       (uint32_t)message->value, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
@@ -305,30 +308,27 @@ obey(struct worker *w, const struct control_message *message, int fd)
 	}
 }
 
-/* An order may bring a descriptor, which has no name in slot memory until it is
- * a listener's or a connection's: the record says so meanwhile. */
+static bool
+may_bring(const struct control_message *message)
+{
+	return message->type == CONTROL_LISTEN ||
+	    message->type == CONTROL_ADOPT;
+}
+
 static void
 read_control(struct worker *w)
 {
-	struct slot_memory *memory = w->loop.memory;
 	struct control_message message;
 	int fd, result;
 
 	do {
-		slot_begin(memory, PHASE_HEAR, w->loop.control);
-		result = control_receive(
-		    w->loop.control, &message, &fd, NULL, MSG_DONTWAIT);
-		if (result > 0 &&
-		    (message.type == CONTROL_LISTEN ||
-			message.type == CONTROL_ADOPT)) {
+		result = order_hear(&w->loop, &message, &fd);
+		if (result > 0 && may_bring(&message))
 			obey(w, &message, fd);
-			fd = -1;
-		}
-		if (result > 0 && fd >= 0)
-			close(fd);
-		slot_end(memory);
-		if (result > 0 && message.type != CONTROL_LISTEN &&
-		    message.type != CONTROL_ADOPT)
+		else if (fd >= 0)
+			order_drop(&w->loop, fd);
+		order_end(&w->loop);
+		if (result > 0 && !may_bring(&message))
 			obey(w, &message, -1);
 	} while (result > 0 && !w->ended);
 	if (result == 0)

@@ -55,7 +55,7 @@ enum slot_phase {
 	PHASE_ACCEPT,  /* accept4 */
 	PHASE_OPEN,    /* fd becomes a connection */
 	PHASE_HEAR,    /* an order is read, which may bring a descriptor */
-	PHASE_RELEASE, /* fd is a listener that is given up */
+	PHASE_RELEASE, /* fd is given up: a listener, or what was brought */
 	PHASES
 };
 
@@ -109,6 +109,9 @@ struct transaction {
 				slot_memory.handed; 0: of no other slot */
 	uint32_t generation; /* CLOSE: of the connection */
 	uint32_t reason;     /* CLOSE: enum close_reason */
+	/* RELEASE, CLOSE: of the socket that is to be closed (loop.h); 0 for
+	 * one that the epoll instance knows until then. */
+	uint64_t cookie;
 	struct outcome outcome;
 	/* ACCEPT: accept4(2) writes the peer's address before it installs the
 	 * descriptor, and nothing can fail in between: where the family is not
@@ -124,6 +127,18 @@ struct slot_listener {
 	uint64_t serial;   /* what the master calls it (control.h) */
 	uint32_t endpoint; /* what its connections get: connection.h */
 	uint32_t service;
+};
+
+/*
+ * HEAR: what recvmsg(2) writes beside an order's bytes. The kernel writes the
+ * number here before it installs the descriptor (fs/file.c, receive_fd), so a
+ * successor knows what came, also when the call was not seen to return.
+ */
+struct slot_brought {
+	size_t length; /* a struct cmsghdr, and one descriptor: cmsg(3) */
+	int32_t level, type;
+	int32_t fd; /* -1: none */
+	int32_t padding;
 };
 
 /* A counter that a service names; its name is written once. */
@@ -162,6 +177,7 @@ struct slot_memory {
 	int32_t offered;  /* fd of the next one: nobody touches it; or 0 */
 	struct slot_counters counters;
 	struct transaction transaction;
+	struct slot_brought brought;
 	struct slot_listener listeners[SLOT_LISTENERS];
 	/*
 	 * epoll_wait(2) writes into the journal; an entry is handled, then its

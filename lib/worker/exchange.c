@@ -65,10 +65,9 @@ release_memory(struct slot_memory *memory, int fd)
 		slot_release_state(memory, fd);
 }
 
-/* By the generation one knows whether the descriptor is still this
- * connection's: nothing else is opened before that has moved on. One that was
- * handed over leaves the epoll instance by hand, as its socket does not close
- * with our descriptor (epoll(7)). */
+/* The descriptor is this connection's until the generation has moved on. One
+ * that was handed over leaves the epoll instance by hand, as its socket does
+ * not close with our descriptor (epoll(7)). */
 static void
 finish_close(struct loop *loop)
 {
@@ -126,6 +125,9 @@ begin_close(
 	t->reason = reason;
 	t->count = memory->counters.closed + 1;
 	t->number = number;
+	t->cookie = 0;
+	if (number != 0 || reason == CLOSE_NO_MEMORY)
+		t->cookie = loop_cookie(fd);
 	if (is_told(loop, fd, reason))
 		tell(loop, fd);
 	slot_begin(memory, PHASE_CLOSE, fd);
@@ -666,6 +668,30 @@ settle_turn(struct loop *loop, enum verdict verdict)
 		arm_again(loop, fd);
 }
 
+/* The dead worker may have closed the descriptor, and the number be another's
+ * by now. The epoll instance knows each file by its number and itself: another
+ * file is ENOENT. */
+static bool
+is_still_open(const struct loop *loop)
+{
+	const struct transaction *t = &loop->memory->transaction;
+
+	if (t->cookie != 0)
+		return loop_cookie(t->fd) == t->cookie;
+	return loop_watch(loop, EPOLL_CTL_MOD, t->fd, 0, t->generation) == 0;
+}
+
+static void
+settle_close(struct loop *loop)
+{
+	const struct transaction *t = &loop->memory->transaction;
+	struct connection *c = connection_of(loop, t->fd);
+
+	if (c->generation == t->generation && !is_still_open(loop))
+		connection_close(c);
+	finish_close(loop);
+}
+
 static void
 settle_close_call(struct loop *loop, enum verdict verdict)
 {
@@ -682,7 +708,7 @@ exchange_settle(struct loop *loop, enum verdict verdict)
 	const struct transaction *t = &loop->memory->transaction;
 
 	if (t->phase == PHASE_CLOSE)
-		finish_close(loop);
+		settle_close(loop);
 	else if (t->phase == PHASE_RUN && t->call == CALL_CLOSE)
 		settle_close_call(loop, verdict);
 	else if (t->phase >= PHASE_READ && t->phase <= PHASE_FLUSH)

@@ -9,6 +9,7 @@
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
 #include "lib/worker/exchange.h"
+#include "lib/worker/order.h"
 
 enum {
 	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
@@ -79,7 +80,8 @@ intake_adopt(
     struct loop *loop, int fd, const struct parcel_label *label, uint64_t n)
 {
 	if (!parcel_unpack(loop->memory, fd, label)) {
-		close(fd);
+		order_drop(loop, fd);
+		order_end(loop);
 		return false;
 	}
 	if (label->connection.timer_ms != 0)
@@ -150,27 +152,12 @@ name_service(const struct loop *loop, struct slot_listener *listener)
 		listener->service = service->hash;
 }
 
-/* The descriptor first leaves the epoll instance, as the master's duplicate
- * keeps the listener open (epoll(7), "Questions and answers"). */
 static void
-finish_release(struct loop *loop)
+release(struct loop *loop, struct slot_listener *listener)
 {
-	int fd = loop->memory->transaction.fd;
-	struct slot_listener *listener = find_fd(loop, fd);
-
-	if (listener) {
-		loop_watch(loop, EPOLL_CTL_DEL, fd, 0, 0);
-		close(fd);
-		store(listener->fd, 0);
-	}
-	slot_end(loop->memory);
-}
-
-static void
-release(struct loop *loop, const struct slot_listener *listener)
-{
-	slot_begin(loop->memory, PHASE_RELEASE, listener->fd);
-	finish_release(loop);
+	order_drop(loop, listener->fd);
+	store(listener->fd, 0);
+	order_end(loop);
 }
 
 int
@@ -180,7 +167,8 @@ intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
 	int error;
 
 	if (!listener) {
-		close(fd);
+		order_drop(loop, fd);
+		order_end(loop);
 		errno = ENOSPC;
 		return -1;
 	}
@@ -431,62 +419,74 @@ is_tcp(int fd)
 	    (domain == AF_INET || domain == AF_INET6);
 }
 
-static in_port_t
-local_port(int fd)
-{
-	struct sockaddr_storage local = { .ss_family = AF_UNSPEC };
-	socklen_t length = sizeof local;
-	struct in6_addr unused;
-	in_port_t port = 0;
+/* Which end of a socket: getsockname(2) or getpeername(2). */
+typedef int name_end(int fd, struct sockaddr *, socklen_t *);
 
-	if (getsockname(fd, (struct sockaddr *)&local, &length) == 0)
-		address_peer(&local, &unused, &port);
-	return port;
+struct end {
+	struct in6_addr ip;
+	in_port_t port;
+};
+
+static bool
+read_end(int fd, name_end *name, struct end *end)
+{
+	struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
+	socklen_t length = sizeof address;
+
+	if (name(fd, (struct sockaddr *)&address, &length) < 0)
+		return false;
+	address_peer(&address, &end->ip, &end->port);
+	return true;
 }
 
-/* What accept4 has given us: a service of ours may open other descriptors in
- * the same table, while it starts (preforkd.h). */
+/* One that accept4 can have made of the listener in the record. */
 static bool
 is_accepted(const struct loop *loop, int fd)
 {
+	struct end ours, listeners;
 	int listens;
 
 	return is_tcp(fd) && socket_option(fd, SO_ACCEPTCONN, &listens) &&
-	    !listens &&
-	    local_port(fd) == local_port(loop->memory->transaction.listener);
+	    !listens && read_end(fd, getsockname, &ours) &&
+	    read_end(
+		loop->memory->transaction.listener, getsockname, &listeners) &&
+	    ours.port == listeners.port;
 }
 
-/* What an order has brought: a listener, or a connection of one like ours. */
+/* The one that it has made: no two have both ends in common. */
 static bool
-is_brought(const struct loop *loop, int fd)
+is_peers(const struct loop *loop, int fd)
 {
-	const struct slot_listener *listeners = loop->memory->listeners;
-	int listens = 0;
+	struct end recorded, actual;
 
-	if (!is_tcp(fd) || !socket_option(fd, SO_ACCEPTCONN, &listens))
-		return false;
-	for (int i = 0; i < count_listeners(loop) && !listens; i++)
-		listens = listeners[i].fd > 0 &&
-		    local_port(listeners[i].fd) == local_port(fd);
-	return listens;
+	address_peer(
+	    &loop->memory->transaction.peer, &recorded.ip, &recorded.port);
+	return is_accepted(loop, fd) && read_end(fd, getpeername, &actual) &&
+	    recorded.port == actual.port &&
+	    memcmp(&recorded.ip, &actual.ip, sizeof actual.ip) == 0;
+}
+
+/* The same where the peer has reset it already, so that it has lost its name.
+ */
+static bool
+is_reset(const struct loop *loop, int fd)
+{
+	struct end actual;
+
+	return is_accepted(loop, fd) && !read_end(fd, getpeername, &actual);
 }
 
 /*
- * The descriptor that a dead worker had got a moment before and put down
- * nowhere, or -1: it is open, unknown, and what is looked for. The one walk
- * over the table that a takeover knows, and only where the death hit an accept
- * or an order. The kernel gives the lowest number that is free, so it is not
- * far: nothing is to be found behind all that was ever used here.
+ * The descriptor that a dead worker had got from accept4 and put down nowhere,
+ * or -1. The one walk over the table that a takeover knows, and only where the
+ * death hit an accept. The kernel gives the lowest number that is free, so it
+ * is not far, but behind all that a service has opened for itself.
  */
 static int
 find_stray(
     const struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
 {
-	const struct slot_memory *memory = loop->memory;
-	unsigned end = memory->fds_used + SLOT_FDS_BESIDE + SLOT_LISTENERS;
-
-	for (int fd = STDERR_FILENO + 1;
-	     (unsigned)fd < memory->fds && (unsigned)fd < end; fd++)
+	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds; fd++)
 		if (!is_known(loop, fd) && is_it(loop, fd))
 			return fd;
 	return -1;
@@ -498,7 +498,9 @@ settle_accept(struct loop *loop)
 	int fd = -1;
 
 	if (loop->memory->transaction.peer.ss_family != 0)
-		fd = find_stray(loop, is_accepted);
+		fd = find_stray(loop, is_peers);
+	if (fd < 0 && loop->memory->transaction.peer.ss_family != 0)
+		fd = find_stray(loop, is_reset);
 	if (fd >= 0)
 		open_accepted(loop, fd);
 	else
@@ -509,11 +511,23 @@ settle_accept(struct loop *loop)
 static void
 settle_hear(struct loop *loop)
 {
-	int fd = find_stray(loop, is_brought);
+	int fd = order_brought(loop);
 
-	if (fd >= 0)
-		close(fd);
-	slot_end(loop->memory);
+	if (fd >= 0 && !is_known(loop, fd))
+		order_drop(loop, fd);
+	order_end(loop);
+}
+
+static void
+settle_release(struct loop *loop)
+{
+	struct slot_listener *listener =
+	    find_fd(loop, loop->memory->transaction.fd);
+
+	order_settle_drop(loop);
+	if (listener)
+		store(listener->fd, 0);
+	order_end(loop);
 }
 
 static void
@@ -547,7 +561,7 @@ intake_settle(struct loop *loop)
 		settle_hear(loop);
 		break;
 	case PHASE_RELEASE:
-		finish_release(loop);
+		settle_release(loop);
 		break;
 	default:
 		break; /* not one of ours */

@@ -1,5 +1,7 @@
 #include "lib/worker/loop.h"
 
+#include <sys/socket.h>
+
 int
 loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
     uint32_t generation)
@@ -8,6 +10,17 @@ loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
 
 	loop_name(&event, fd, generation);
 	return epoll_ctl(loop->epoll, operation, fd, &event);
+}
+
+uint64_t
+loop_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t length = sizeof cookie;
+
+	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0
+	    ? cookie
+	    : 0;
 }
 
 bool

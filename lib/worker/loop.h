@@ -34,6 +34,11 @@ struct loop {
 int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
     uint32_t generation);
 
+/* A number of the socket that FD is, which no other socket ever has (SO_COOKIE,
+ * socket(7)); 0 for what is none. FD's own number can be another's by the time
+ * that a successor looks: a service that starts beside opens files. */
+uint64_t loop_cookie(int fd);
+
 /* True for the descriptors above, and for what this process began with. */
 bool loop_owns(const struct loop *, int fd);
 

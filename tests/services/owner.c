@@ -1,0 +1,109 @@
+/*
+ * A service that owns a descriptor, for tests/ownership.bats: `start` opens it,
+ * and each line that a client says is answered with whether it is the same
+ * still. The argument is a list of words, divided by commas, done in order.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "include/preforkd.h"
+
+static int own = -1;
+static struct stat identity;
+
+static int
+open_listener(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	bind(fd, (struct sockaddr *)&address, sizeof address);
+	listen(fd, 5);
+	return fd;
+}
+
+static const char *
+obey(const char *word)
+{
+	if (strcmp(word, "memory") == 0)
+		own = memfd_create("own", MFD_CLOEXEC);
+	else if (strcmp(word, "listener") == 0)
+		own = open_listener();
+	else if (strncmp(word, "file=", 5) == 0)
+		own = open(
+		    word + 5, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	else if (strncmp(word, "many=", 5) == 0)
+		for (int n = atoi(word + 5); n > 0; n--)
+			open("/dev/null", O_RDONLY | O_CLOEXEC);
+	else if (strcmp(word, "fail") == 0)
+		return "it was told to fail";
+	else if (strcmp(word, "crash") == 0)
+		raise(SIGSEGV);
+	else if (strcmp(word, "hang") == 0)
+		for (;;)
+			pause();
+	return NULL;
+}
+
+static const char *
+owner_start(const char *argument)
+{
+	static char words[256];
+	const char *cause = NULL;
+
+	snprintf(words, sizeof words, "%s", argument);
+	for (char *word = strtok(words, ","); word && !cause;
+	     word = strtok(NULL, ","))
+		cause = obey(word);
+	if (own >= 0)
+		fstat(own, &identity);
+	preforkd_log(NULL, PREFORKD_INFO, "started");
+	return cause;
+}
+
+static void
+owner_stop(void)
+{
+	preforkd_log(NULL, PREFORKD_INFO, "stopped");
+	close(own);
+}
+
+static bool
+is_mine(void)
+{
+	struct stat now;
+
+	return fstat(own, &now) == 0 && now.st_dev == identity.st_dev &&
+	    now.st_ino == identity.st_ino;
+}
+
+static size_t
+owner_input(
+    struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
+{
+	const unsigned char *end = memchr(bytes, '\n', count);
+
+	if (!end)
+		return 0;
+	preforkd_replyf(conn, is_mine() ? "mine\n" : "lost\n");
+	return (size_t)(end - bytes) + 1;
+}
+
+const struct preforkd_service preforkd_service = {
+	.abi = PREFORKD_ABI,
+	.name = "owner",
+	.start = owner_start,
+	.stop = owner_stop,
+	.input = owner_input,
+};
