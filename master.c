@@ -61,7 +61,9 @@ struct master {
 	struct crew crew;
 	enum phase phase;
 	bool reload_wanted;
-	uint64_t reload_due_ms; /* the reload fails if it is not done by then */
+	uint64_t reload_due_ms; /* the reload fails if no other worker is ready
+				   by then; 0: never */
+	unsigned reload_ready;	/* how many are */
 	int exit_status;
 	char error[CREW_TEXT]; /* why the last reload failed, or "" */
 	int signals;
@@ -249,6 +251,14 @@ warn_of_growth(const struct master *m)
 }
 
 static void
+await_ready(struct master *m)
+{
+	m->reload_due_ms = m->next.start_timeout_ms > 0
+	    ? m->crew.now_ms + m->next.start_timeout_ms
+	    : 0;
+}
+
+static void
 begin_reload(struct master *m)
 {
 	const struct config_report report = { report_error, m };
@@ -271,7 +281,8 @@ begin_reload(struct master *m)
 	}
 	warn_of_growth(m);
 	m->phase = RELOADING;
-	m->reload_due_ms = m->crew.now_ms + CREW_START_MS;
+	m->reload_ready = 0;
+	await_ready(m);
 }
 
 /* A slot without processes, or one that still gives its connections away,
@@ -289,13 +300,37 @@ is_reload_ready(const struct master *m, unsigned i)
 	    pair->state == PAIR_RETIRING;
 }
 
+/* Each that gets ready is a reason to wait for the next: they may share a CPU.
+ */
 static bool
-are_all_reload_ready(const struct master *m)
+are_all_reload_ready(struct master *m)
 {
+	unsigned ready = 0;
+
 	for (unsigned i = 0; i < m->next.workers; i++)
-		if (!is_reload_ready(m, i))
-			return false;
-	return true;
+		ready += is_reload_ready(m, i);
+	if (ready > m->reload_ready)
+		await_ready(m);
+	m->reload_ready = ready;
+	return ready == m->next.workers;
+}
+
+static void
+fail_reload_overdue(struct master *m)
+{
+	const struct pair *pair;
+	char cause[CREW_TEXT];
+	unsigned i = 0;
+
+	while (i + 1 < m->next.workers && is_reload_ready(m, i))
+		i++;
+	pair = m->crew.slots[i].pair;
+	snprintf(cause, sizeof cause,
+	    "the new worker %u is still %s after %" PRIu64
+	    " ms (start-timeout)",
+	    i, pair && *pair->doing ? pair->doing : "starting",
+	    m->next.start_timeout_ms);
+	fail_reload(m, cause);
 }
 
 static void
@@ -353,10 +388,11 @@ reconcile_reload(struct master *m)
 {
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
-	if (m->phase == RELOADING && m->crew.now_ms >= m->reload_due_ms)
-		fail_reload(m, "the new workers did not get ready in time");
 	if (m->phase == RELOADING && are_all_reload_ready(m))
 		commit_reload(m);
+	if (m->phase == RELOADING && m->reload_due_ms != 0 &&
+	    m->crew.now_ms >= m->reload_due_ms)
+		fail_reload_overdue(m);
 	if (m->phase == SWITCHING && !is_switching(m))
 		complete_reload(m);
 	if (m->phase == SERVING && m->reload_wanted)
@@ -478,8 +514,7 @@ static bool
 is_served(const struct crew *crew, const struct slot *slot)
 {
 	return slot->wanted && slot->proven &&
-	    !(slot->pair && slot->pair->stuck) &&
-	    (slot->pair || slot->restart_ms <= crew->now_ms);
+	    !(slot->pair && slot->pair->stuck) && !crew_is_down(crew, slot);
 }
 
 static void
@@ -497,20 +532,20 @@ steer(struct crew *crew)
 		log_warning("cannot steer connections: %s", strerror(errno));
 }
 
-/* Trying again is useless. A slot that was just added is given up; else the one
- * cause ends the server. */
+/* A slot that has never served will not. A server that has been ready goes on
+ * without it: the slot was added, and they are added at the end. */
 static void
 give_up(struct master *m)
 {
 	struct crew *crew = &m->crew;
 	unsigned last = crew_wanted(crew) - 1;
 
-	log_error("%s", crew->permanent);
-	*crew->permanent = '\0';
-	if (m->phase != STARTING && last > 0 && !crew->slots[last].proven)
+	log_error("%s", crew->given_up);
+	*crew->given_up = '\0';
+	if (m->phase == STARTING)
+		end(m, CONTROL_STOP, crew->exit_status);
+	else if (last > 0)
 		crew_want(crew, last);
-	else
-		end(m, CONTROL_STOP, CONTROL_EXIT_PERMANENT);
 }
 
 static void
@@ -518,7 +553,7 @@ reconcile(struct master *m)
 {
 	struct crew *crew = &m->crew;
 
-	if (m->phase != ENDING && *crew->permanent)
+	if (m->phase != ENDING && *crew->given_up)
 		give_up(m);
 	if (m->phase == ENDING)
 		return;

@@ -43,6 +43,8 @@ static const char help[] =
     "      --drain-timeout TIME   end so long after TERM, with 0 at once "
     "(30s)\n"
     "      --hang-timeout TIME    abort a worker that hangs for so long (30s)\n"
+    "      --start-timeout TIME   what loading and starting services may take "
+    "(90s)\n"
     "Configuration and log\n"
     "  -c, --config FILE          `key = value` lines, the keys as above "
     "without\n"

@@ -93,6 +93,22 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 	tell(w, w->loop.control, &message, -1);
 }
 
+/* Whose words go to the master by which socket. */
+struct voice {
+	struct worker *worker;
+	int control;
+};
+
+static void
+tell_doing(void *context, const char *doing)
+{
+	const struct voice *voice = context;
+	struct control_message message = { .type = CONTROL_DOING };
+
+	snprintf(message.text, sizeof message.text, "%s", doing);
+	tell(voice->worker, voice->control, &message, -1);
+}
+
 /* ---- time --------------------------------------------------------------- */
 
 static void
@@ -429,6 +445,15 @@ clone_standby(struct worker *w)
 	return WORKER;
 }
 
+static void
+stop_services(struct worker *w)
+{
+	struct voice voice = { w, w->loop.control };
+	const struct services_witness witness = { tell_doing, &voice };
+
+	services_stop(&w->services, &w->config, &witness);
+}
+
 static enum role
 work(struct worker *w)
 {
@@ -444,7 +469,7 @@ work(struct worker *w)
 		follow_up(w);
 		store(memory->done, memory->begun);
 		if (is_done(w)) {
-			services_stop(&w->services);
+			stop_services(w);
 			return OVER;
 		}
 		count = epoll_wait(
@@ -584,12 +609,14 @@ close_left_over(const struct worker *w)
 static bool
 load_services(struct worker *w, int control)
 {
-	struct control_message message = { .type = CONTROL_FAILED };
+	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
+	struct voice voice = { w, control };
+	const struct services_witness witness = { tell_doing, &voice };
 	char error[SERVICE_ERROR];
 
 	w->services = (struct services) { .count = 0 };
-	if (services_load(&w->services, &w->config, error) &&
-	    services_start(&w->services, &w->config, error))
+	if (services_load(&w->services, &w->config, &witness, error) &&
+	    services_start(&w->services, &w->config, &witness, error))
 		return true;
 	snprintf(message.text, sizeof message.text, "%s", error);
 	tell(w, control, &message, -1);
@@ -677,11 +704,12 @@ is_permanent(int error)
 static int
 fail(struct worker *w, int error, const char *cause)
 {
-	struct control_message message = { .type = CONTROL_FAILED };
+	struct control_message message = { .type = CONTROL_FAILED,
+		.value = is_permanent(error) };
 
 	snprintf(message.text, sizeof message.text, "%s", cause);
 	tell(w, w->loop.control, &message, -1);
-	return is_permanent(error) ? CONTROL_EXIT_PERMANENT : 1;
+	return 1;
 }
 
 static int
@@ -750,8 +778,7 @@ open_loop(struct worker *w)
 static int
 start(struct worker *w)
 {
-	return load_services(w, w->loop.control) ? start_endpoints(w)
-						 : CONTROL_EXIT_PERMANENT;
+	return load_services(w, w->loop.control) ? start_endpoints(w) : 1;
 }
 
 /* The first process of a slot is its worker. Once it has all descriptors that

@@ -43,7 +43,7 @@ misuse() {
 }
 
 DURATION="expected 0 or a duration such as 500ms, 30s, 5m or 1h, at most 8760h"
-KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, drain-timeout, hang-timeout, log-level, pin-cpus"
+KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, drain-timeout, hang-timeout, start-timeout, log-level, pin-cpus"
 
 @test "the defaults are shown in the syntax of the file" {
 	configure "# nothing"
@@ -58,15 +58,17 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "${lines[5]}" = "write-timeout = 1m" ]
 	[ "${lines[6]}" = "drain-timeout = 30s" ]
 	[ "${lines[7]}" = "hang-timeout = 30s" ]
-	[ "${lines[8]}" = "log-level = info" ]
-	[ "${lines[9]}" = "pin-cpus = no" ]
-	[ "${#lines[@]}" -eq 10 ]
+	[ "${lines[8]}" = "start-timeout = 90s" ]
+	[ "${lines[9]}" = "log-level = info" ]
+	[ "${lines[10]}" = "pin-cpus = no" ]
+	[ "${#lines[@]}" -eq 11 ]
 }
 
 @test "what --check prints can be read again and means the same" {
 	"$PREFORKD" --check -l 127.0.0.1:7 -l '[::1]:0' -w 3 --backlog 9 \
 		--max-connections 5 --idle-timeout 1500ms --write-timeout 2h \
-		--drain-timeout 90s --hang-timeout 7s --log-level debug --pin-cpus >a.conf
+		--drain-timeout 90s --hang-timeout 7s --start-timeout 3m \
+		--log-level debug --pin-cpus >a.conf
 	run "$PREFORKD" --check -c a.conf
 	[ "$status" -eq 0 ]
 	[ "$output" = "$(cat a.conf)" ]
@@ -241,7 +243,8 @@ build_service() {
 
 @test "messages: durations need a unit" {
 	local key value
-	for key in idle-timeout write-timeout drain-timeout hang-timeout; do
+	for key in idle-timeout write-timeout drain-timeout hang-timeout \
+		start-timeout; do
 		for value in 5 5x s -1s 1.5s '1 s' '' 8761h 99999999999999999999s; do
 			refuses "$key = $value" "$key: invalid value \"$value\": $DURATION"
 		done

@@ -299,6 +299,18 @@ print_hang_timeout(const struct config *config, FILE *out)
 }
 
 static const char *
+parse_start_timeout(struct config *config, const char *value)
+{
+	return parse_duration(value, &config->start_timeout_ms);
+}
+
+static void
+print_start_timeout(const struct config *config, FILE *out)
+{
+	print_duration(out, "start-timeout", config->start_timeout_ms);
+}
+
+static const char *
 parse_log_level(struct config *config, const char *value)
 {
 	for (int level = 0; level < LOG_LEVELS; level++)
@@ -347,6 +359,8 @@ static const struct rule {
 	{ { "drain-timeout", 0, true }, parse_drain_timeout,
 	    print_drain_timeout },
 	{ { "hang-timeout", 0, true }, parse_hang_timeout, print_hang_timeout },
+	{ { "start-timeout", 0, true }, parse_start_timeout,
+	    print_start_timeout },
 	{ { "log-level", 0, true }, parse_log_level, print_log_level },
 	{ { "pin-cpus", 0, false }, parse_pin_cpus, print_pin_cpus },
 	{ { NULL, 0, false }, NULL, NULL },
@@ -387,6 +401,7 @@ set_defaults(struct config *config)
 	config->write_timeout_ms = 60000;
 	config->drain_timeout_ms = 30000;
 	config->hang_timeout_ms = 30000;
+	config->start_timeout_ms = 90000;
 	config->log_level = LOG_INFO;
 }
 

@@ -169,6 +169,17 @@ load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 
 /* ---- all of a configuration ---------------------------------------------- */
 
+static void
+announce(const struct services_witness *witness, const char *what,
+    const struct config_listen *listen)
+{
+	char doing[SERVICE_ERROR];
+
+	snprintf(doing, sizeof doing, "%s service %s%s%s", what,
+	    listen->service, *listen->argument ? ":" : "", listen->argument);
+	witness->about_to(witness->context, doing);
+}
+
 static bool
 is_object(const char *name)
 {
@@ -190,25 +201,27 @@ find_same(const struct config *config, unsigned n)
 
 static const struct preforkd_service *
 load(const struct services *all, const struct config *config, unsigned n,
-    char error[SERVICE_ERROR])
+    const struct services_witness *witness, char error[SERVICE_ERROR])
 {
 	const char *name = config->listen[n].service;
 	unsigned same = find_same(config, n);
 
 	if (same < n)
 		return all->list[same].table;
-	return is_object(name) ? load_object(name, n, error)
-			       : services_builtin(name);
+	if (!is_object(name))
+		return services_builtin(name);
+	announce(witness, "loading", &config->listen[n]);
+	return load_object(name, n, error);
 }
 
 bool
 services_load(struct services *all, const struct config *config,
-    char error[SERVICE_ERROR])
+    const struct services_witness *witness, char error[SERVICE_ERROR])
 {
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct service *service = &all->list[i];
 
-		service->table = load(all, config, i, error);
+		service->table = load(all, config, i, witness, error);
 		if (!service->table)
 			return false;
 		service->endpoint = config->listen[i].endpoint;
@@ -229,7 +242,7 @@ services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 
 bool
 services_start(struct services *all, const struct config *config,
-    char error[SERVICE_ERROR])
+    const struct services_witness *witness, char error[SERVICE_ERROR])
 {
 	for (unsigned i = 0; i < all->count; i++) {
 		const struct preforkd_service *table = all->list[i].table;
@@ -237,6 +250,7 @@ services_start(struct services *all, const struct config *config,
 
 		if (find_same(config, i) < i || !table->start)
 			continue;
+		announce(witness, "starting", &config->listen[i]);
 		cause = table->start(config->listen[i].argument);
 		if (!cause)
 			continue;
@@ -251,7 +265,8 @@ services_start(struct services *all, const struct config *config,
 
 /* Addresses with the same service and argument share its table. */
 void
-services_stop(const struct services *all)
+services_stop(const struct services *all, const struct config *config,
+    const struct services_witness *witness)
 {
 	for (unsigned i = 0; i < all->count; i++) {
 		const struct preforkd_service *table = all->list[i].table;
@@ -259,8 +274,10 @@ services_stop(const struct services *all)
 
 		for (unsigned k = 0; k < i; k++)
 			first = first && all->list[k].table != table;
-		if (first && table->stop)
-			table->stop();
+		if (!first || !table->stop)
+			continue;
+		announce(witness, "stopping", &config->listen[i]);
+		table->stop();
 	}
 }
 

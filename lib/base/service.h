@@ -35,13 +35,20 @@ struct services {
 	const struct service *last; /* found: most have but one */
 };
 
+/* Is told before code of a service runs, which may never come back: DOING is
+ * "loading service ./mine.so:argument". */
+struct services_witness {
+	void (*about_to)(void *context, const char *doing);
+	void *context;
+};
+
 /*
  * Loads the service of each address of CONFIG, a private copy of each shared
  * object: the file may be replaced while it is mapped. Returns false with cause
  * and remedy in ERROR.
  */
-bool services_load(
-    struct services *, const struct config *config, char error[SERVICE_ERROR]);
+bool services_load(struct services *, const struct config *config,
+    const struct services_witness *, char error[SERVICE_ERROR]);
 
 /* Loads the service of CONFIG's Nth address, unless an earlier one has the
  * same, to see whether that can be done. The same result. */
@@ -49,9 +56,10 @@ bool services_try(
     const struct config *config, unsigned n, char error[SERVICE_ERROR]);
 
 /* Calls each one's `start`, in the order of CONFIG; the same for `stop`. */
-bool services_start(
-    struct services *, const struct config *config, char error[SERVICE_ERROR]);
-void services_stop(const struct services *);
+bool services_start(struct services *, const struct config *config,
+    const struct services_witness *, char error[SERVICE_ERROR]);
+void services_stop(const struct services *, const struct config *config,
+    const struct services_witness *);
 
 /* True where CONFIG names a shared object. */
 bool services_need_loading(const struct config *config);

@@ -66,6 +66,19 @@ crew_is_starting(const struct crew *crew)
 	return false;
 }
 
+/* A start that has failed before will fail again, as far as we know. */
+bool
+crew_is_down(const struct crew *crew, const struct slot *slot)
+{
+	if (!slot->proven)
+		return false;
+	if (!slot->pair)
+		return slot->restart_ms > crew->now_ms;
+	return slot->pair->state == PAIR_STARTING &&
+	    (slot->restart.early > 1 ||
+		crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS);
+}
+
 /* Sums up the counters that services name, which each slot has for itself. */
 static void
 log_counts(const struct crew *crew)
@@ -375,8 +388,15 @@ crew_want(struct crew *crew, unsigned count)
 {
 	if (crew->slot_count < count)
 		crew->slot_count = count;
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		crew->slots[i].wanted = i < count;
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct slot *slot = &crew->slots[i];
+
+		if (!slot->wanted && i < count) { /* what was is over */
+			slot->restart.early = 0;
+			slot->restart_ms = 0;
+		}
+		slot->wanted = i < count;
+	}
 }
 
 static bool
@@ -406,7 +426,8 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	crew->slots[slot].pair = pair;
 	if (crew->slot_count <= slot)
 		crew->slot_count = slot + 1;
-	pair->deadline_ms = crew->now_ms + CREW_START_MS;
+	if (config->start_timeout_ms > 0)
+		pair->deadline_ms = crew->now_ms + config->start_timeout_ms;
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct endpoint *e = endpoints_of(&crew->endpoints, config, i);
 
@@ -541,7 +562,9 @@ log_overdue(const struct pair *pair)
 	else
 		log_warning("worker %u (pid %d) is still %s: killing it",
 		    pair->slot, (int)pair->worker,
-		    pair->hung ? "hanging" : pair_state_names[pair->state]);
+		    pair->hung	       ? "hanging"
+			: *pair->doing ? pair->doing
+				       : pair_state_names[pair->state]);
 }
 
 static void
@@ -555,6 +578,7 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 	}
 	log_overdue(pair);
 	pair->deadline_ms = 0;
+	pair->overdue = pair->state == PAIR_STARTING;
 	if (!crew->ending && !pair->taking_over && pair->heir > 0)
 		pair_kill_worker(pair);
 	else if (crew->ending)
@@ -593,6 +617,9 @@ pair_due_ms(const struct pair *pair, uint64_t now_ms)
 
 	due_ms = clock_earlier(due_ms, pair->rescue_ms);
 	due_ms = clock_earlier(due_ms, pair->hand_ms);
+	if (pair->state == PAIR_STARTING &&
+	    pair->started_ms + CREW_SOON_MS > now_ms)
+		due_ms = clock_earlier(due_ms, pair->started_ms + CREW_SOON_MS);
 	if (pair->outbox.first)
 		due_ms = clock_earlier(due_ms, now_ms + SEND_AGAIN_MS);
 	return due_ms;

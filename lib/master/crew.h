@@ -16,7 +16,8 @@
 #include "lib/master/restart.h"
 
 enum {
-	CREW_START_MS = 10000, /* for a worker or a standby to be at work */
+	CREW_START_MS = 10000, /* for a standby to be at work */
+	CREW_SOON_MS = 1000,   /* for whoever waits in a slot's queue */
 	CREW_TEXT = 1024,
 };
 
@@ -54,10 +55,13 @@ struct crew {
 	uint64_t look_ms; /* when to look for workers that hang; 0: all wait */
 	struct quota faults; /* logged deaths in a call of the service */
 	bool ending;
-	enum control_type how;	   /* CONTROL_DRAIN or CONTROL_STOP */
-	uint64_t end_ms;	   /* the latest */
-	char permanent[CREW_TEXT]; /* why trying again is useless, or "" */
-	char failure[CREW_TEXT];   /* why a reload cannot go on, or "" */
+	enum control_type how; /* CONTROL_DRAIN or CONTROL_STOP */
+	uint64_t end_ms;       /* the latest */
+	/* Why a slot that has never served will not, or ""; and what the server
+	 * would end with for it. */
+	char given_up[CREW_TEXT];
+	int exit_status;
+	char failure[CREW_TEXT]; /* why a reload cannot go on, or "" */
 };
 
 /* ---- what is known ---- */
@@ -66,6 +70,9 @@ unsigned crew_wanted(const struct crew *);
 uint64_t crew_connections(const struct crew *);
 bool crew_is_gone(const struct crew *);
 bool crew_is_starting(const struct crew *);
+/* True where what waits in a slot's queue would wait for longer than a moment,
+ * so that another slot is to serve it. */
+bool crew_is_down(const struct crew *, const struct slot *);
 void crew_log_status(const struct crew *);
 
 /* The pair whose control socket FD is, or NULL. */

@@ -59,8 +59,9 @@ log_death(struct crew *crew, const struct pair *pair, const struct death *death,
 		log_warning("%" PRIu64 " more deaths of workers in a call of "
 			    "their service were not logged",
 		    withheld);
-	log_warning("worker %u (pid %d) %s; its standby takes over", pair->slot,
-	    (int)pid, pair_death(death->status).text);
+	log_warning("worker %u (pid %d) %s%s%s; its standby takes over",
+	    pair->slot, (int)pid, pair_death(death->status).text,
+	    *pair->doing ? " while " : "", pair->doing);
 }
 
 static void
@@ -79,6 +80,7 @@ bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	}
 	crew->slots[pair->slot].takeovers++;
 	log_death(crew, pair, &death, pid);
+	*pair->doing = '\0';
 	crew_order_takeover(crew, pair, verdict);
 }
 
@@ -90,39 +92,94 @@ ended_as_ordered(const struct crew *crew, const struct pair *pair, int status)
 	    slot_open_connections(pair->memory) == 0;
 }
 
-static bool
-is_permanent(int status)
+/* How a process ended, and over what: as it has said, or was heard to do. */
+struct end {
+	char text[CREW_TEXT - 64];
+};
+
+static struct end
+describe_end(const struct crew *crew, const struct pair *pair, int status)
 {
-	return WIFEXITED(status) &&
-	    WEXITSTATUS(status) == CONTROL_EXIT_PERMANENT;
+	const bool told = *pair->failure, busy = !told && *pair->doing;
+	struct end end;
+	int length = snprintf(end.text, sizeof end.text, "%s%s%s",
+	    pair_death(status).text,
+	    told       ? ": "
+		: busy ? " while "
+		       : "",
+	    told       ? pair->failure
+		: busy ? pair->doing
+		       : "");
+
+	if (pair->overdue)
+		snprintf(end.text + length, sizeof end.text - (size_t)length,
+		    ": not ready in %" PRIu64 " ms (start-timeout)",
+		    crew->config.start_timeout_ms);
+	return end;
 }
 
-/* The first process of a slot died before there was a standby. */
+/* What has served before can do so again, whatever is in its way for now. */
+static bool
+is_hopeless(const struct slot *slot, const struct pair *pair)
+{
+	return !slot->proven &&
+	    (pair->useless || pair->overdue ||
+		restart_is_hopeless(&slot->restart));
+}
+
+/* Only where code of a service fails by itself does the server end for good: a
+ * kill, or a wait that was in vain, can be of the moment. */
+static bool
+is_permanent(const struct pair *pair, int status)
+{
+	const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+
+	return pair->useless || (*pair->doing && !killed);
+}
+
+static void
+give_up_slot(struct crew *crew, struct slot *slot, const struct pair *pair,
+    int status, const char *end)
+{
+	crew->exit_status =
+	    is_permanent(pair, status) ? CONTROL_EXIT_PERMANENT : 1;
+	if (pair->useless && *pair->failure)
+		snprintf(
+		    crew->given_up, sizeof crew->given_up, "%s", pair->failure);
+	else
+		snprintf(crew->given_up, sizeof crew->given_up,
+		    "worker %u %s; given up after %u tr%s", pair->slot, end,
+		    slot->restart.early,
+		    slot->restart.early == 1 ? "y" : "ies");
+}
+
+/* The first process of a slot died before there was a standby: it has not lived
+ * at all. */
 static void
 bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 {
 	struct slot *slot = &crew->slots[pair->slot];
-	const char *cause = *pair->failure ? pair->failure : "";
+	const struct end end = describe_end(crew, pair, status);
 	uint64_t delay_ms;
 
 	crew_end_pair(pair); /* it may just have cloned a standby */
 	if (!slot->wanted) {
 		snprintf(crew->failure, sizeof crew->failure,
-		    "new worker %u %s%s%s", pair->slot, pair_death(status).text,
-		    *cause ? ": " : "", cause);
-	} else if (is_permanent(status)) {
-		snprintf(crew->permanent, sizeof crew->permanent, "%s", cause);
-	} else if (crew->ending) {
-		log_warning("worker %u (pid %d) %s%s%s", pair->slot, (int)pid,
-		    pair_death(status).text, *cause ? ": " : "", cause);
-	} else {
-		delay_ms =
-		    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
-		log_warning("worker %u (pid %d) %s%s%s; restarting in %" PRIu64
-			    " ms",
-		    pair->slot, (int)pid, pair_death(status).text,
-		    *cause ? ": " : "", cause, delay_ms);
+		    "new worker %u %s", pair->slot, end.text);
+		return;
 	}
+	if (crew->ending) {
+		log_warning(
+		    "worker %u (pid %d) %s", pair->slot, (int)pid, end.text);
+		return;
+	}
+	delay_ms = crew_put_off(crew, slot, 0);
+	if (is_hopeless(slot, pair)) {
+		give_up_slot(crew, slot, pair, status, end.text);
+		return;
+	}
+	log_warning("worker %u (pid %d) %s; restarting in %" PRIu64 " ms",
+	    pair->slot, (int)pid, end.text, delay_ms);
 }
 
 static void
@@ -180,10 +237,10 @@ candidate_died(struct crew *crew, struct pair *pair, int status)
 		return;
 	if (!killed || pair->switching)
 		snprintf(crew->failure, sizeof crew->failure,
-		    "the candidate for worker %u %s%s%s", pair->slot,
-		    pair_death(status).text, *pair->failure ? ": " : "",
-		    pair->failure);
-	*pair->failure = '\0';
+		    "the candidate for worker %u %s", pair->slot,
+		    describe_end(crew, pair, status).text);
+	*pair->failure = *pair->doing = '\0';
+	pair->useless = false;
 	pair->switching = false;
 	if (!pair->taking_over || !pair->told_candidate)
 		return;

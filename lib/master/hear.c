@@ -40,6 +40,7 @@ take_ready(
 	if (pair->state != PAIR_STARTING)
 		return;
 	pair->deadline_ms = 0;
+	*pair->doing = '\0';
 	pair->state = PAIR_READY;
 	know_heir(crew, pair, message->standby, message->value);
 	if (crew->slots[pair->slot].wanted || crew->slots[pair->slot].proven)
@@ -105,8 +106,10 @@ static void
 take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
 {
 	know_candidate(crew, pair, pid);
-	if (pair->candidate == pid)
-		pair->candidate_ready = true;
+	if (pair->candidate != pid)
+		return;
+	*pair->doing = '\0';
+	pair->candidate_ready = true;
 }
 
 /* From now on there is no other way to load services: the standby has some. */
@@ -207,8 +210,12 @@ take_message(struct crew *crew, struct pair *pair,
 	case CONTROL_WAKE:
 		hang_wake(crew);
 		break;
+	case CONTROL_DOING:
+		memcpy(pair->doing, message->text, sizeof pair->doing);
+		break;
 	case CONTROL_FAILED:
 		memcpy(pair->failure, message->text, sizeof pair->failure);
+		pair->useless = message->value != 0;
 		break;
 	}
 	if (fd >= 0)

@@ -62,8 +62,7 @@ lending_reconcile(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		const struct slot *slot = &crew->slots[i];
-		bool down = slot->proven && !slot->pair &&
-		    slot->restart_ms > crew->now_ms;
+		bool down = crew_is_down(crew, slot);
 		bool back = slot->pair && slot->pair->state == PAIR_SERVING;
 
 		for (int n = 0; (down || back) && n < CONTROL_ENDPOINTS; n++)

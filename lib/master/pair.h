@@ -28,6 +28,7 @@ extern const char *const pair_state_names[];
 enum {
 	PAIR_DYING = 8,	      /* more are not killed within a moment */
 	PAIR_DEAF_MS = 10000, /* a worker that reads nothing is killed then */
+	PAIR_TEXT = sizeof(((struct control_message *)0)->text),
 };
 
 /* What the master remembers of a worker to see whether it hangs. */
@@ -82,7 +83,10 @@ struct pair {
 	bool stuck;	     /* it does not move: steered away from */
 	bool others_stopped; /* one of those that wait may be */
 	struct verdict_history history;
-	char failure[sizeof(((struct control_message *)0)->text)];
+	char doing[PAIR_TEXT];	 /* "starting service ./mine.so", or "" */
+	char failure[PAIR_TEXT]; /* why the worker or the candidate ends */
+	bool useless;		 /* to try again, it says */
+	bool overdue;		 /* it had start-timeout, and is killed */
 };
 
 /* What a new process finds. */

@@ -23,3 +23,9 @@ restart_failed_ms(struct restart *restart)
 
 	return delay_ms > 0 ? delay_ms : RESTART_FIRST_MS;
 }
+
+bool
+restart_is_hopeless(const struct restart *restart)
+{
+	return restart->early >= RESTART_TRIES;
+}

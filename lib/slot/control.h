@@ -74,7 +74,10 @@ enum control_type {
 	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
 	CONTROL_ADOPTED,   /* has number VALUE */
 	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
-	CONTROL_FAILED,	   /* text: the cause; the exit status follows */
+	CONTROL_DOING,	   /* text: what of a service runs from now on, as
+			      "starting service ./mine.so" */
+	CONTROL_FAILED,	   /* text: the cause, and it ends; VALUE is not 0 where
+			      trying again is useless for now */
 
 	/* standby or seed to master, on its own socket */
 	CONTROL_BORN, /* STANDBY is the candidate's pid, or VALUE is why
@@ -84,8 +87,9 @@ enum control_type {
 			 is the seed's pid, or VALUE is why there is none */
 };
 
-/* How a worker ends, beside 0: as ordered. */
-enum { CONTROL_EXIT_PERMANENT = 78 }; /* EX_CONFIG: trying again is useless */
+/* How the server ends where trying again is useless (EX_CONFIG). A worker does
+ * not say so by its status: code of a service can end it with any. */
+enum { CONTROL_EXIT_PERMANENT = 78 };
 
 struct control_message {
 	uint32_t type;	 /* enum control_type */
@@ -95,7 +99,7 @@ struct control_message {
 	uint64_t value;
 	struct address address;	   /* LISTEN: where to listen */
 	struct parcel_label label; /* OFFER, ADOPT */
-	char text[512];		   /* FAILED: a string, cut if need be */
+	char text[512];		   /* DOING, FAILED: a string, cut if need be */
 };
 
 /* Bytes behind a message: a configuration. */

@@ -40,9 +40,13 @@ probe_start(const char *argument)
 		return "it was told to fail";
 	if (strcmp(argument, "crash") == 0)
 		raise(SIGSEGV);
-	if (strcmp(argument, "hang") == 0)
+	if (strcmp(argument, "hang") == 0 || access("probe.hang", F_OK) == 0)
 		for (;;)
 			pause();
+	if (strncmp(argument, "exit ", 5) == 0)
+		exit(atoi(argument + 5));
+	if (strncmp(argument, "sleep ", 6) == 0)
+		sleep((unsigned)atoi(argument + 6));
 	snprintf(greeting, sizeof greeting, "%s", argument);
 	return NULL;
 }

@@ -57,9 +57,25 @@ a_failed_start_is_not_tried_again_at_once(void)
 	CHECK(history.deaths == 3);
 }
 
+static void
+what_never_works_is_hopeless_after_a_few_tries(void)
+{
+	struct restart history = { 0 };
+
+	CHECK(!restart_is_hopeless(&history));
+	for (int i = 0; i < RESTART_TRIES - 1; i++)
+		restart_delay_ms(&history, 0);
+	CHECK(!restart_is_hopeless(&history));
+	restart_delay_ms(&history, 0);
+	CHECK(restart_is_hopeless(&history));
+	restart_delay_ms(&history, RESTART_LIVED_MS);
+	CHECK(!restart_is_hopeless(&history));
+}
+
 int
 main(void)
 {
+	what_never_works_is_hopeless_after_a_few_tries();
 	a_failed_start_is_not_tried_again_at_once();
 	a_first_death_restarts_at_once();
 	early_deaths_double_the_delay_up_to_the_most();

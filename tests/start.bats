@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# Services that cannot be loaded or started: a first start says why and is given
+# up; a server that has been ready serves on and tries again.
+
+load helper
+
+# install_probe: tests/services/probe.c, as a new file by rename.
+install_probe() {
+	cp "$TEST_PROGRAMS/probe-1.so" probe.new
+	mv probe.new probe.so
+}
+
+# launch_probe ARGUMENT OPTIONS...: does not wait until it is ready.
+launch_probe() {
+	install_probe
+	launch --listen "127.0.0.1:0=./probe.so:$1" --workers 1 "${@:2}"
+}
+
+# no_core: a crash leaves none, and no sanitizer takes it for its own.
+no_core() {
+	ulimit -c 0
+	export ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0
+}
+
+# adds: the server adds for a new client.
+adds() {
+	[[ $(timeout "$PATIENCE" nc -N "$HOST" "$PORT" <<<'add 5' | head -n 1) \
+		== 'v1 5' ]]
+}
+
+# --- the first start -----------------------------------------------------------
+
+@test "a first start that crashes is given up after five tries, with its service" {
+	expect_error 'given up after 5 tries'
+	no_core
+	launch_probe crash
+	server_ends_with 78
+	log_has_times 4 'warning master: worker 0 \(pid [0-9]+\) was killed by SIGSEGV.* while starting service ./probe.so:crash; restarting in [0-9]+ ms'
+	log_has 'error master: worker 0 was killed by SIGSEGV.* while starting service ./probe.so:crash; given up after 5 tries$'
+}
+
+# Code of a service may end its process with any status: none is a protocol.
+@test "exit() in start is a crash, whatever the status" {
+	local status
+	for status in 0 1 78; do
+		expect_error "exited with status $status while starting"
+		launch_probe "exit $status"
+		server_ends_with 78
+		log_has "error master: worker 0 exited with status $status while starting service ./probe.so:exit $status; given up after 5 tries"
+		[ "$(log_count 'restarting in')" -eq 4 ]
+	done
+}
+
+@test "a truncated object is named" {
+	expect_error 'half.so'
+	no_core
+	head -c 8192 "$TEST_PROGRAMS/probe-1.so" >half.so
+	launch --listen 127.0.0.1:0=./half.so --workers 1
+	server_ends_with 78
+	log_has 'error master: .*service ./half.so'
+}
+
+# Another start may find what this one has waited for.
+@test "a first start that hangs has start-timeout, and says what it waited for" {
+	expect_error 'start-timeout'
+	launch_probe hang --start-timeout 500ms
+	server_ends_with 1
+	log_has 'warning master: worker 0 \(pid [0-9]+\) is still starting service ./probe.so:hang: killing it'
+	log_has 'error master: worker 0 was killed by SIGKILL while starting service ./probe.so:hang: not ready in 500 ms \(start-timeout\); given up after 1 try'
+}
+
+# --- a server that has been ready ------------------------------------------------
+
+# lose_slot_0: its worker, standby and seed at once.
+lose_slot_0() {
+	expect_error 'worker and standby died together'
+	stop_process "$MASTER"
+	kill -KILL "$(worker_pid 0)" "$(standby_pid 0)" "$(titled 'seed 0')"
+	kill -CONT "$MASTER"
+}
+
+@test "a slot lost while its object is missing or broken comes again, others serve" {
+	local how
+	for how in missing broken; do
+		install_probe
+		start_server --listen "127.0.0.1:0=./probe.so" --workers 2
+		rm probe.so
+		[[ $how == missing ]] || head -c 40 "$TEST_PROGRAMS/probe-1.so" >probe.so
+		lose_slot_0
+		wait_until log_has_times 3 'warning master: worker 0 .*service ./probe.so: cannot .*; restarting in [0-9]+ ms'
+		for _ in {1..20}; do
+			adds
+		done
+		install_probe
+		wait_until has_pairs 2
+		adds
+		not log_has ' stopp'
+	done
+}
+
+# What waits in the queue of a slot that starts for long is served by another.
+@test "nobody waits for a lost slot whose start takes long" {
+	install_probe
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	start_server --config conf --workers 2 --start-timeout 1m
+	touch probe.hang
+	lose_slot_0
+	for _ in {1..40}; do
+		PATIENCE=8 adds
+	done
+	[ -z "$(standby_pid 0)" ] # it has not come back meanwhile
+}
+
+@test "an added worker that cannot start is given up, the others serve" {
+	expect_error 'cannot read it|given up after 5 tries'
+	no_core
+	install_probe
+	start_server --listen "127.0.0.1:0=./probe.so" --workers 1
+	rm probe.so
+	kill -TTIN "$MASTER"
+	wait_until log_has 'error master: service ./probe.so: cannot read it'
+	head -c 8192 "$TEST_PROGRAMS/probe-1.so" >probe.so
+	kill -TTIN "$MASTER"
+	wait_until log_has 'error master: .*service ./probe.so.*'
+	adds
+	install_probe
+	kill -TTIN "$MASTER"
+	wait_until has_pairs 2
+	adds
+}
+
+@test "a reload whose services hang has start-timeout, and says what it waited for" {
+	expect_error 'reload failed: '
+	install_probe
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	start_server --config conf --workers 2 --start-timeout 1s
+	echo 'listen = 127.0.0.1:0=./probe.so:hang' >conf
+	reload
+	log_has 'error master: reload failed: the new worker [01] is still starting service ./probe.so:hang after 1000 ms \(start-timeout\); nothing has changed'
+	adds
+	wait_until has_pairs 2
+}
+
+# Together they take longer than each one may.
+@test "start-timeout is of each worker of a reload, not of all" {
+	install_probe
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	start_server --config conf --workers 2 --start-timeout 3s
+	echo 'listen = 127.0.0.1:0=./probe.so:sleep 1' >conf
+	reload
+	log_has ' reloaded: '
+}
