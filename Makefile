@@ -13,7 +13,13 @@ WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion \
 BUILD = build
 PROGRAM = preforkd
 
+# What a worker that strangers write to should not do without.
+HARDENING = -fstack-protector-strong -fstack-clash-protection -fPIE \
+	-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+HARDENED_LINK = -pie -Wl,-z,relro,-z,now
+
 ifdef SANITIZE
+HARDENING = -fPIE
 BUILD = build/sanitize
 PROGRAM = build/sanitize/preforkd
 SANITIZERS = -fsanitize=address,undefined -fno-omit-frame-pointer \
@@ -26,11 +32,11 @@ CPPFLAGS += -idirafter /usr/include -idirafter /usr/include/$(shell uname -m)-li
 endif
 
 # Services that are shared objects call what the program exports.
-ALL_LDFLAGS = -Wl,--export-dynamic $(LDFLAGS)
+ALL_LDFLAGS = -Wl,--export-dynamic $(HARDENED_LINK) $(LDFLAGS)
 LDLIBS = -ldl
 
 ALL_CPPFLAGS = -D_GNU_SOURCE -I. -DPREFORKD_VERSION='"$(VERSION)"' $(CPPFLAGS)
-ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZERS)
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(HARDENING) $(CFLAGS) $(SANITIZERS)
 
 SOURCES = server.c master.c worker.c $(wildcard lib/*/*.c services/*.c)
 OBJECTS = $(SOURCES:%.c=$(BUILD)/%.o)

@@ -56,6 +56,17 @@ installs_as_one() {
 	[[ -z $(files root) ]]
 }
 
+@test "the program is hardened" {
+	readelf -W --file-header --program-headers --dynamic --dyn-syms \
+		"$PREFORKD" >elf
+	grep -q 'Type: *DYN' elf
+	grep -q GNU_RELRO elf
+	grep -q BIND_NOW elf
+	grep -Eq 'GNU_STACK .* RW +0x' elf
+	# Sanitizers check the stack in their own way.
+	grep -Eq '__stack_chk_fail|__asan_init' elf
+}
+
 @test "an operator's configuration is neither overwritten nor removed" {
 	make_into "$PWD/root" install PREFIX=/usr
 	echo 'workers = 3' >root/etc/preforkd.conf
