@@ -67,7 +67,7 @@ hears() {
 # is_refused TEXT: that error, then the end.
 is_refused() {
 	hears "$ERROR" "$(hex "$1")"
-	not hear
+	is_at_end 5
 	exec 5>&-
 }
 
@@ -166,7 +166,7 @@ greet() {
 	greet quiet 1
 	hears "$PING"
 	hears "$PING"
-	not hear
+	is_at_end 5
 	log_has 'quiet is dead'
 	log_has 'quiet has gone after 0 readings'
 }

@@ -48,7 +48,7 @@ hear() {
 	connect
 	head -c 1000 /dev/zero | tr '\0' 1 >&5
 	wait_until log_has 'closing it'
-	not hear
+	is_at_end 5
 }
 
 @test "a line that comes byte by byte" {

@@ -18,7 +18,7 @@ setup() {
 	SERVERS=()           # masters started by this test
 	CLIENTS=()           # other processes started by this test
 	LOGS=()              # the servers' logs
-	EXPECTED_ERRORS=()   # patterns of errors that the log may hold
+	EXPECTED_ERRORS=()   # patterns of errors that the logs may hold
 	cd "$BATS_TEST_TMPDIR" || return
 }
 
@@ -376,22 +376,32 @@ stop_servers() {
 	return "$failed"
 }
 
+# errors: the error lines of all logs.
+errors() {
+	((${#LOGS[@]} == 0)) ||
+		grep -Eh '^<3>|^[^ ]+Z error ' "${LOGS[@]}" || true
+}
+
+# allowed_errors: one pattern for all that the test expects.
+allowed_errors() {
+	local IFS='|'
+	echo "${EXPECTED_ERRORS[*]:-nothing is expected}"
+}
+
 check_logs() {
-	local log expected found failed=0
-	expected=$(printf '|%s' "${EXPECTED_ERRORS[@]:-nothing is expected}")
+	local log found failed=0
 	for log in "${LOGS[@]}"; do
 		if found=$(grep -E -A 30 'runtime error:|Sanitizer' "$log"); then
 			echo "a sanitizer has found something:"
 			echo "$found"
 			failed=1
 		fi
-		if found=$(grep -E '^<3>|^[^ ]+Z error ' "$log" |
-			grep -Ev -- "${expected:1}"); then
-			echo "errors in the log that were not expected:"
-			echo "$found"
-			failed=1
-		fi
 	done
+	if found=$(errors | grep -Ev -- "$(allowed_errors)"); then
+		echo "errors in the log that were not expected:"
+		echo "$found"
+		failed=1
+	fi
 	return "$failed"
 }
 
@@ -466,6 +476,17 @@ stop_clients() {
 # refuses PORT [HOST]: nobody listens there.
 refuses() {
 	! (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1") 2>/dev/null
+}
+
+# is_at_end FD: nothing more comes on that connection, and it has ended. A read
+# that runs into its time-out (a status above 128) has seen no end.
+is_at_end() {
+	local rest='' status=0
+	IFS= read -r -t "$PATIENCE" -N 1 -u "$1" rest || status=$?
+	if ((status != 1)) || [[ -n $rest ]]; then
+		echo "instead of the end came \"$rest\" (status $status)"
+		return 1
+	fi
 }
 
 # free_port: a port of 127.0.0.1 that was free a moment ago.

@@ -382,7 +382,8 @@ lost() {
 has_slots() {
 	local n
 	for ((n = 0; n < $1; n++)); do
-		worker_pid "$n" >/dev/null || return
+		worker_pid "$n" >/dev/null && standby_pid "$n" >/dev/null ||
+			return
 	done
 }
 

@@ -42,14 +42,14 @@ has_answered() { # CLIENT
 	wait_until stream_says connected 1
 	wait_until is_settled "$worker"
 	before=$(wake_ups "$worker")
-	holds_for 2 has_woken "$worker" "$before"
+	holds_for 2 has_slept "$worker" "$before"
 	not stream_says answered 1
 	end_stream 0
 	wait_until stream_says answered 1
 	end_stream 1
 }
 
-has_woken() {
+has_slept() {
 	[ "$(wake_ups "$1")" = "$2" ]
 }
 
@@ -57,7 +57,7 @@ has_woken() {
 is_settled() {
 	local before
 	before=$(wake_ups "$1")
-	holds_for 1 has_woken "$1" "$before" >/dev/null
+	holds_for 1 has_slept "$1" "$before" >/dev/null
 }
 
 @test "one place that becomes free serves one that waits" {

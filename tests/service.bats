@@ -47,13 +47,6 @@ hears() {
 	fi
 }
 
-# is_over: nothing more comes, and the connection is closed.
-is_over() {
-	local line
-	not read -r -t "$PATIENCE" -u "$CONN" line
-	((${#line} == 0))
-}
-
 has_processes() {
 	(($(titled worker | wc -l) == $1 && $(titled standby | wc -l) == $1 &&
 		$(titled seed | wc -l) == $1 &&
@@ -126,12 +119,7 @@ refuses_to_start() {
 	say ' 3'
 	hears 'v1 11'
 	say where
-	hears "127.0.0.1:* to $HOST:$PORT" || read_where
-}
-
-# read_where: the peer's port is not known before.
-read_where() {
-	say where
+	# The peer's port is not known before.
 	local line
 	read -r -t "$PATIENCE" -u "$CONN" line
 	[[ $line == "127.0.0.1:"*" to $HOST:$PORT" ]]
@@ -170,7 +158,7 @@ read_where() {
 	say finish
 	head -c 4000000 /dev/zero 2>/dev/null 1>&"$CONN" || true
 	hears bye
-	is_over
+	is_at_end "$CONN"
 	wait_until log_has 'closed for reason 1$'
 }
 
@@ -188,7 +176,7 @@ read_where() {
 	dial
 	say limit 20
 	printf 'add 1 %014d' 7 >&"$CONN" # 20 bytes, and no end of it
-	not hears anything
+	is_at_end "$CONN"
 	wait_until log_has "connection 127.0.0.1:[0-9]+: its message is longer than the service's limit: closing it"
 	dial
 	say limit 20
@@ -340,7 +328,7 @@ sum_is_exact() {
 	hears 'v2 1'
 	CONN=$stateful
 	say add 1
-	not hears anything
+	is_at_end "$CONN"
 	wait_until log_has 'error worker 0: connection 127.0.0.1:[0-9]+: its state is of another version'
 }
 
@@ -400,7 +388,7 @@ sum_is_exact() {
 	echo 'listen = 127.0.0.1:0' >conf
 	reload
 	say add 5
-	not hears anything
+	is_at_end "$CONN"
 	wait_until log_has 'its service is no longer configured: closing it'
 	CONN=$echoing
 	say hello

@@ -164,14 +164,13 @@ show_logs() {
 }
 
 check_journal() {
-	local expected found failed=0
-	expected=$(printf '|%s' "${EXPECTED_ERRORS[@]}")
+	local found failed=0
 	if found=$(journal -o cat | grep -E -A 30 'runtime error:|Sanitizer'); then
 		echo "a sanitizer has found something:"
 		echo "$found"
 		failed=1
 	fi
-	if found=$(journal -o cat -p err | grep -Ev -- "${expected:1}"); then
+	if found=$(journal -o cat -p err | grep -Ev -- "$(allowed_errors)"); then
 		echo "errors in the journal that were not expected:"
 		echo "$found"
 		failed=1

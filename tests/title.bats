@@ -28,5 +28,6 @@ load helper
 	PATH=$PWD/bin:$PATH PREFORKD=p
 	LAUNCHER=(env -i "PATH=$PATH")
 	start_server --workers 1 -l 127.0.0.1:0
-	wait_until test "$(process_title "$(worker_pid 0)")" = "preforkd: worker 0"
+	wait_until worker_pid 0
+	[ "$(process_title "$(worker_pid 0)")" = "preforkd: worker 0" ]
 }
