@@ -305,9 +305,10 @@ C_FILES = $(wildcard *.c *.h lib/*/*.[ch] services/*.[ch] tests/*.[ch] \
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
 	bench/*.c examples/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
-	bench/takeover examples/new-service
+	tests/arrows bench/takeover examples/new-service
 
 check:
+	tests/arrows
 	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
 		CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=clang BUILD=build/check-clang \

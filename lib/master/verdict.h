@@ -8,13 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum verdict {
-	VERDICT_GO_ON, /* settle by the ledger: nothing is lost */
-	VERDICT_AGAIN, /* call the service once more, on the clean image */
-	VERDICT_CLOSE, /* reset the one connection whose call it was */
-	VERDICT_RESET, /* give the slot up, with its connections */
-	VERDICTS
-};
+#include "lib/slot/control.h"
 
 /* How a worker ended, and where. */
 struct death {

@@ -26,12 +26,20 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
-#include "lib/master/verdict.h"
 #include "lib/slot/parcel.h"
 
 /* Endpoints are numbered below this: those of a configuration and, during a
  * reload, of the next. */
 enum { CONTROL_ENDPOINTS = 2 * CONFIG_LISTEN_MAX };
+
+/* What the successor does with the work that the worker died at. */
+enum verdict {
+	VERDICT_GO_ON, /* settle by the ledger: nothing is lost */
+	VERDICT_AGAIN, /* call the service once more, on the clean image */
+	VERDICT_CLOSE, /* reset the one connection whose call it was */
+	VERDICT_RESET, /* give the slot up, with its connections */
+	VERDICTS
+};
 
 enum control_type {
 	/* master to worker */

@@ -9,7 +9,7 @@
 #ifndef PREFORKD_EXCHANGE_H
 #define PREFORKD_EXCHANGE_H
 
-#include "lib/master/verdict.h"
+#include "lib/slot/control.h"
 #include "lib/worker/loop.h"
 
 /* What a connection is watched for: edge-triggered, registered once. EPOLLPRI
