@@ -214,7 +214,7 @@ build/tests/unit/address: lib/base/address.c
 build/tests/unit/verdict: lib/master/verdict.c
 build/tests/unit/ledger: lib/worker/ledger.c
 build/tests/unit/ledger_order: lib/worker/ledger.c
-build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt
+build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt,--wrap=recvmsg
 build/tests/unit/quota: lib/base/quota.c
 build/tests/unit/text: lib/base/text.c
 

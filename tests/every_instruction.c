@@ -191,6 +191,7 @@ static const char *const phase_names[PHASES] = {
 	[PHASE_APPLY] = "APPLY",
 	[PHASE_WRITE] = "WRITE",
 	[PHASE_FLUSH] = "FLUSH",
+	[PHASE_TELL] = "TELL",
 	[PHASE_CLOSE] = "CLOSE",
 	[PHASE_ACCEPT] = "ACCEPT",
 	[PHASE_OPEN] = "OPEN",

@@ -187,27 +187,29 @@ is_over(int fd)
 	return poll(&polled, 1, 0) > 0;
 }
 
-/* Of a connection that is over there may be nothing to say. */
 static bool
 is_right(const struct end *end)
 {
-	struct ledger ledger = { 0 };
+	uint64_t consumed, accepted;
+	int error;
 
-	if (!ledger_read(end->fd, &ledger))
-		return is_over(end->fd);
-	return ledger.consumed == end->received && ledger.accepted == end->sent;
+	return ledger_consumed(end->fd, &consumed, &error) &&
+	    ledger_accepted(end->fd, &accepted) && consumed == end->received &&
+	    accepted == end->sent;
 }
 
 static void
 show(const struct end *end, enum ending ending)
 {
-	struct ledger ledger = { 0 };
-	bool told = ledger_read(end->fd, &ledger);
+	uint64_t consumed = 0, accepted = 0;
+	int error;
+	bool told = ledger_consumed(end->fd, &consumed, &error) &&
+	    ledger_accepted(end->fd, &accepted);
 
 	printf("wrong, with %s: received %" PRIu64 ", sent %" PRIu64
 	       "; read again it %s %" PRIu64 " and %" PRIu64 "\n",
 	    names[ending], end->received, end->sent,
-	    told ? "is" : "cannot be told,", ledger.consumed, ledger.accepted);
+	    told ? "is" : "cannot be told,", consumed, accepted);
 }
 
 static void

@@ -51,6 +51,7 @@ enum slot_phase {
 	PHASE_APPLY,   /* it is committed: its outcome is put in force */
 	PHASE_WRITE,   /* the answer leaves, the rest is kept */
 	PHASE_FLUSH,   /* pending bytes leave the connection's place */
+	PHASE_TELL,    /* a connection ends: its service is to hear of it */
 	PHASE_CLOSE,   /* the connection is closed, its entry freed */
 	PHASE_ACCEPT,  /* accept4 */
 	PHASE_OPEN,    /* fd becomes a connection */
@@ -104,11 +105,14 @@ struct transaction {
 	uint64_t start;	 /* READ: how much had been received before */
 	uint64_t answer; /* the answer begins at this position of its stream, */
 	uint64_t answer_offset; /* and there in the slot's memory */
-	uint64_t count;	     /* OPEN, CLOSE: the counter's value afterwards */
-	uint64_t number;     /* OPEN: slot_memory.adopted afterwards, CLOSE:
-				slot_memory.handed; 0: of no other slot */
-	uint32_t generation; /* CLOSE: of the connection */
-	uint32_t reason;     /* CLOSE: enum close_reason */
+	uint64_t accepted;	/* OPEN: the counter's value afterwards */
+	uint64_t adopted;	/* OPEN: slot_memory.adopted afterwards, or 0 */
+	/* TELL and CLOSE. No other phase reads these: so a connection's end can
+	 * be written down in the midst of any, and begins with one store. */
+	uint64_t closed;     /* the counter's value afterwards */
+	uint64_t handed;     /* slot_memory.handed afterwards, or 0 */
+	uint32_t generation; /* of the connection */
+	uint32_t reason;     /* enum close_reason */
 	/* RELEASE, CLOSE: of the socket that is to be closed (loop.h); 0 for
 	 * one that the epoll instance knows until then. */
 	uint64_t cookie;

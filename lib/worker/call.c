@@ -427,9 +427,11 @@ make(struct preforkd_conn *conn, enum slot_call call)
 			service->timer(conn);
 		break;
 	case CALL_CLOSE:
-		service->close(conn,
-		    close_meanings[conn->loop->memory->transaction.reason]
-			.told);
+		if (service->close)
+			service->close(conn,
+			    close_meanings[conn->loop->memory->transaction
+					       .reason]
+				.told);
 		break;
 	default:
 		break;

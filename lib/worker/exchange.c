@@ -65,6 +65,27 @@ release_memory(struct slot_memory *memory, int fd)
 		slot_release_state(memory, fd);
 }
 
+static void
+reset_on_close(int fd)
+{
+	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
+
+	/* Fails only for what is no socket. */
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+/* A death behind it has it logged once more. */
+static void
+announce_close(const struct loop *loop, int fd, enum close_reason reason)
+{
+	if (close_meanings[reason].logged)
+		note_fault(loop, fd, reason);
+	if (log_wants(LOG_DEBUG))
+		log_closed(loop, fd, reason);
+	if (close_meanings[reason].reset)
+		reset_on_close(fd);
+}
+
 /* The descriptor is this connection's until the generation has moved on. One
  * that was handed over leaves the epoll instance by hand, as its socket does
  * not close with our descriptor (epoll(7)). */
@@ -76,15 +97,16 @@ finish_close(struct loop *loop)
 	struct connection *c = connection_of(loop, t->fd);
 
 	if (c->generation == t->generation) {
+		announce_close(loop, t->fd, (enum close_reason)t->reason);
 		release_memory(memory, t->fd);
-		if (t->number != 0)
+		if (t->handed != 0)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
 		close(t->fd);
 		connection_close(c);
 	}
-	store(memory->counters.closed, t->count);
-	if (t->number != 0) {
-		store(memory->handed, t->number);
+	store(memory->counters.closed, t->closed);
+	if (t->handed != 0) {
+		store(memory->handed, t->handed);
 		store(memory->offered, 0);
 	}
 	slot_end(memory);
@@ -104,63 +126,61 @@ is_told(struct loop *loop, int fd, enum close_reason reason)
 
 /* The commit of the call is the step to CLOSE: there is nothing to apply. */
 static void
-tell(struct loop *loop, int fd)
+finish_tell(struct loop *loop)
 {
 	struct slot_memory *memory = loop->memory;
 
-	call_prepare(memory, fd);
+	call_prepare(memory, memory->transaction.fd);
 	call_name(memory, CALL_CLOSE);
-	slot_begin(memory, PHASE_RUN, fd);
+	store(memory->transaction.phase, PHASE_RUN);
 	call_make(loop, PHASE_CLOSE);
+	finish_close(loop);
 }
 
+/* Out of whatever transaction the connection is in, or of none, its end begins
+ * with one store. Between two a connection that is to be closed would live on,
+ * with a rest that was kept nowhere, or watched by nobody. */
 static void
 begin_close(
     struct loop *loop, int fd, enum close_reason reason, uint64_t number)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
+	bool told = is_told(loop, fd, reason);
 
 	t->generation = memory->connections[fd].generation;
 	t->reason = reason;
-	t->count = memory->counters.closed + 1;
-	t->number = number;
+	t->closed = memory->counters.closed + 1;
+	t->handed = number;
 	t->cookie = 0;
 	if (number != 0 || reason == CLOSE_NO_MEMORY)
 		t->cookie = loop_cookie(fd);
-	if (is_told(loop, fd, reason))
-		tell(loop, fd);
-	slot_begin(memory, PHASE_CLOSE, fd);
-	finish_close(loop);
-}
-
-static void
-reset_on_close(int fd)
-{
-	const struct linger reset = { .l_onoff = 1, .l_linger = 0 };
-
-	/* Fails only for what is no socket. */
-	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+	slot_begin(memory, told ? PHASE_TELL : PHASE_CLOSE, fd);
+	if (told)
+		finish_tell(loop);
+	else
+		finish_close(loop);
 }
 
 void
 exchange_close(struct loop *loop, int fd, enum close_reason reason)
 {
-	if (close_meanings[reason].logged)
-		note_fault(loop, fd, reason);
-	if (log_wants(LOG_DEBUG))
-		log_closed(loop, fd, reason);
-	if (close_meanings[reason].reset)
-		reset_on_close(fd);
 	begin_close(loop, fd, reason, 0);
 }
 
 void
 exchange_hand(struct loop *loop, int fd, uint64_t number)
 {
-	if (log_wants(LOG_DEBUG))
-		log_closed(loop, fd, CLOSE_HANDED);
 	begin_close(loop, fd, CLOSE_HANDED, number);
+}
+
+/* A transaction ends in none, or in the connection's end: its reason would be
+ * forgotten between the two. */
+static void
+end_transaction(struct slot_memory *memory, enum close_reason reason)
+{
+	if (reason == CLOSE_NOT)
+		slot_end(memory);
 }
 
 static enum close_reason
@@ -210,7 +230,7 @@ flush(struct loop *loop, int fd)
 		else
 			count_sent(loop, c, c->sent + (size_t)sent);
 	} while ((size_t)sent == count && connection_pending(c) > 0);
-	slot_end(loop->memory);
+	end_transaction(loop->memory, reason);
 	return reason;
 }
 
@@ -338,7 +358,7 @@ exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
 		store(memory->transaction.phase, PHASE_RUN);
 		*reason = finish_run(loop, c);
 	}
-	store(memory->transaction.phase, PHASE_IDLE);
+	end_transaction(memory, *reason);
 	return count;
 }
 
@@ -357,7 +377,7 @@ call(struct loop *loop, int fd, enum slot_call which)
 	call_name(memory, which);
 	slot_begin(memory, PHASE_RUN, fd);
 	reason = finish_run(loop, c);
-	slot_end(memory);
+	end_transaction(memory, reason);
 	return reason;
 }
 
@@ -552,8 +572,9 @@ begin_to_linger(struct loop *loop, int fd)
 
 	c->progress_ms = loop->now_ms;
 	store(loop->memory->sweep_wanted, 1);
-	store(c->lingering, true);
+	/* Before it is known to have been done: a successor does it again. */
 	shutdown(fd, SHUT_WR); /* where it fails, recv does, too */
+	store(c->lingering, true);
 	linger(loop, fd);
 }
 
@@ -600,54 +621,72 @@ exchange_serve(struct loop *loop, int fd, uint32_t events)
 
 /* ---- settling ----------------------------------------------------------- */
 
-/* A recv may have taken bytes that nobody counted; they are in the buffer. A
- * send may have given the kernel bytes that nobody counted. */
+/* A recv may have taken bytes that nobody counted; they are in the buffer. */
 static bool
-settle_counters(struct loop *loop, struct connection *c)
+settle_received(struct loop *loop, struct connection *c, int *error)
 {
 	const struct transaction *t = &loop->memory->transaction;
-	struct ledger ledger;
+	uint64_t consumed;
 
-	if (!ledger_read(t->fd, &ledger) || ledger.consumed < c->received ||
-	    ledger.accepted < c->sent || ledger.accepted > c->committed ||
-	    (t->phase != PHASE_FLUSH &&
-		(t->base > c->consumed ||
-		    ledger.consumed - t->base > CONNECTION_INPUT)))
+	if (!ledger_consumed(t->fd, &consumed, error) ||
+	    consumed < c->received || consumed - t->base > CONNECTION_INPUT)
 		return false;
-	if (ledger.consumed > c->received) {
-		if (t->phase != PHASE_READ)
-			return false;
-		count_received(loop, c, ledger.consumed);
-	}
-	if (ledger.accepted > c->sent)
-		count_sent(loop, c, ledger.accepted);
+	if (consumed > c->received)
+		count_received(loop, c, consumed);
 	return true;
 }
 
-/* Goes on from wherever the record and the counters say that it stopped. */
+/* A request that has been taken is answered to whatever has become of its
+ * client, as it would have been without a death in between. */
+static enum close_reason
+settle_read(struct loop *loop, struct connection *c)
+{
+	struct transaction *t = &loop->memory->transaction;
+	enum close_reason reason = CLOSE_NOT;
+	int error;
+
+	if (!settle_received(loop, c, &error))
+		return CLOSE_LOST;
+	if (c->received != t->start) {
+		call_name(loop->memory, CALL_INPUT);
+		store(t->phase, PHASE_RUN);
+		reason = finish_run(loop, c);
+	}
+	return reason == CLOSE_NOT && error != 0 ? reason_of(error) : reason;
+}
+
+/* A send may have given the kernel bytes that nobody counted. */
+static bool
+settle_sent(struct loop *loop, struct connection *c)
+{
+	uint64_t accepted;
+
+	if (!ledger_accepted(loop->memory->transaction.fd, &accepted) ||
+	    accepted < c->sent || accepted > c->committed)
+		return false;
+	if (accepted > c->sent)
+		count_sent(loop, c, accepted);
+	return true;
+}
+
+/* Goes on from wherever the record and the counters say that it stopped. The
+ * kernel is asked only in the midst of a recv or a send. */
 static enum close_reason
 settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
 {
-	struct transaction *t = &loop->memory->transaction;
-
-	if (!settle_counters(loop, c))
-		return CLOSE_LOST;
-	switch (t->phase) {
+	switch (loop->memory->transaction.phase) {
 	case PHASE_READ:
-		if (c->received == t->start)
-			return CLOSE_NOT;
-		call_name(loop->memory, CALL_INPUT);
-		store(t->phase, PHASE_RUN);
-		return finish_run(loop, c);
+		return settle_read(loop, c);
 	case PHASE_RUN:
 		return verdict == VERDICT_CLOSE ? CLOSE_FAULT
 						: finish_run(loop, c);
 	case PHASE_APPLY:
 		return finish_apply(loop, c);
 	case PHASE_WRITE:
-		return finish_write(loop, c);
-	default:
-		return CLOSE_NOT; /* FLUSH: what is left is in the place */
+		return settle_sent(loop, c) ? finish_write(loop, c)
+					    : CLOSE_LOST;
+	default: /* FLUSH: what is left is in the place */
+		return settle_sent(loop, c) ? CLOSE_NOT : CLOSE_LOST;
 	}
 }
 
@@ -656,16 +695,16 @@ settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
 static void
 settle_turn(struct loop *loop, enum verdict verdict)
 {
-	struct slot_memory *memory = loop->memory;
-	int fd = memory->transaction.fd;
+	int fd = loop->memory->transaction.fd;
 	enum close_reason reason =
 	    settle_exchange(loop, connection_of(loop, fd), verdict);
 
-	slot_end(memory);
-	if (reason != CLOSE_NOT)
+	if (reason != CLOSE_NOT) {
 		exchange_close(loop, fd, reason);
-	else
-		arm_again(loop, fd);
+		return;
+	}
+	arm_again(loop, fd);
+	slot_end(loop->memory);
 }
 
 /* The dead worker may have closed the descriptor, and the number be another's
@@ -709,6 +748,8 @@ exchange_settle(struct loop *loop, enum verdict verdict)
 
 	if (t->phase == PHASE_CLOSE)
 		settle_close(loop);
+	else if (t->phase == PHASE_TELL)
+		finish_tell(loop);
 	else if (t->phase == PHASE_RUN && t->call == CALL_CLOSE)
 		settle_close_call(loop, verdict);
 	else if (t->phase >= PHASE_READ && t->phase <= PHASE_FLUSH)

@@ -3,8 +3,10 @@
  * answer that it takes.
  *
  * A turn is made of transactions: READ -> RUN -> commit -> WRITE -> idle, or
- * FLUSH -> idle, or CLOSE -> idle. After each store in them a successor can go
- * on; exchange_settle does, and is the place to see why.
+ * FLUSH -> idle. Out of any of them, or of none, a connection's end begins with
+ * one store: TELL -> RUN -> CLOSE -> idle, or CLOSE -> idle. After each store
+ * in them a successor can go on; exchange_settle does, and is the place to see
+ * why.
  */
 #ifndef PREFORKD_EXCHANGE_H
 #define PREFORKD_EXCHANGE_H

@@ -46,16 +46,18 @@ finish_open(struct loop *loop)
 		log_opened(slot_particulars(memory, fd));
 		connection_open(c);
 	}
-	store(memory->counters.accepted, t->count);
-	if (t->number != 0)
-		store(memory->adopted, t->number);
+	store(memory->counters.accepted, t->accepted);
+	if (t->adopted != 0)
+		store(memory->adopted, t->adopted);
 	if (loop_watch(
 		loop, EPOLL_CTL_ADD, fd, EXCHANGE_EVENTS, c->generation) < 0 &&
 	    errno != EEXIST)
 		error = errno; /* ENOMEM, ENOSPC */
-	slot_end(memory);
-	if (error == 0)
+	if (error == 0) {
+		slot_end(memory);
 		return true;
+	}
+	/* Of no transaction it would be open, and heard by nobody. */
 	exchange_close(loop, fd, CLOSE_NO_MEMORY);
 	errno = error;
 	return false;
@@ -68,8 +70,8 @@ open_connection(struct loop *loop, int fd, uint64_t number)
 {
 	struct transaction *t = &loop->memory->transaction;
 
-	t->count = loop->memory->counters.accepted + 1;
-	t->number = number;
+	t->accepted = loop->memory->counters.accepted + 1;
+	t->adopted = number;
 	store(t->fd, fd);
 	store(t->phase, PHASE_OPEN);
 	return finish_open(loop);

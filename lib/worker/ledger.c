@@ -7,11 +7,12 @@
  *
  *     consumed = bytes_received - (rcv_nxt - copied_seq)
  *
- * SIOCINQ (tcp_inq) gives that difference, with urgent data inline without any
- * exception. The peer's FIN counts as one in rcv_nxt and in bytes_received.
- * tcp_inq leaves it out while it waits in the queue, and once recv has returned
- * 0 copied_seq is behind it; both ways the formula is one too large from the
- * FIN's arrival on, which is when the state becomes CLOSE_WAIT.
+ * TCP_INQ (tcp_inq_hint) tells that difference to a recvmsg that only looks.
+ * The peer's FIN counts as one in bytes_received and in rcv_nxt, and in
+ * copied_seq once recv has returned 0. From then on the difference would be one
+ * too small: there the kernel says 1 instead of 0. So a FIN never counts, and
+ * nobody has to know whether one has come. A recvmsg that fails has nothing
+ * before it, not even a FIN: the difference is 0.
  *
  * Sent. tcp_snd_una_update adds to bytes_acked whatever it adds to snd_una
  * after the handshake; write_seq is how far send has come, and SIOCOUTQ gives
@@ -22,115 +23,202 @@
  * (Our own FIN would count in both; as long as we have not sent one there is
  * nothing to subtract.)
  *
- * What is read, by which call, and under which lock:
+ * What is read, and under which lock:
  *
- *     what                     written by              read
- *     rcv_nxt, bytes_received  tcp_rcv_nxt_update      locked: tcp_inq, and
- *     FIN (SOCK_DONE, state)   tcp_fin                 tcp_get_info, but the
- *     RST (state)              tcp_reset, tcp_done       state without
- *     copied_seq               recv                    locked: tcp_inq
- *     snd_una, bytes_acked     tcp_snd_una_update      SIOCOUTQ without;
- *     write_seq                send                      tcp_get_info locked
+ *     what                     written by              read by
+ *     rcv_nxt, bytes_received  tcp_rcv_nxt_update      TCP_INQ without lock,
+ *                                                      TCP_INFO with it
+ *     SOCK_DONE (a FIN came)   tcp_fin                 TCP_INQ without lock
+ *     copied_seq               recv                    TCP_INQ without lock
+ *     snd_una, bytes_acked     tcp_snd_una_update      SIOCOUTQ without lock,
+ *                                                      TCP_INFO with it
+ *     write_seq                send                    SIOCOUTQ without lock
+ *     sk_state                 tcp_fin, tcp_reset,     TCP_INFO without lock,
+ *                              the handshake's ACK     before all else
  *
- * All are written under the socket's lock, one segment at a time: a FIN moves
- * rcv_nxt, bytes_received and the state in one hold of it. copied_seq and
- * write_seq stand still, as nobody reads or writes. The others go one way:
- * rcv_nxt and snd_una only grow, and the state goes from ESTABLISHED to
- * CLOSE_WAIT to CLOSE, or skips one. So a value that is the same before and
- * after a moment had that value at that moment. The moment is the one in which
- * TCP_INFO holds the lock and reads the two counters of bytes. What can
- * disagree with them, and what excludes it:
+ * All are written under the socket's lock. copied_seq and write_seq stand
+ * still, as nobody reads or writes; rcv_nxt and snd_una only grow. So a queue
+ * that is the same before and after TCP_INFO has not moved in between, and all
+ * is of the one moment at which TCP_INFO had the lock. What could disagree:
  *
- * - SIOCINQ, by bytes that arrive between the calls, alone or with a FIN in the
- *   same segment: it is read before and after, and has to agree.
- * - SIOCOUTQ, by an acknowledgement: likewise. That it reads without the lock
- *   does no harm, as only snd_una moves, in one store.
- * - The state, which tcp_get_info reads before it takes the lock. A FIN that
- *   comes in between is in bytes_received and not in the state; neither queue
- *   shows it, as tcp_inq leaves it out. So the state of a second TCP_INFO,
- *   which is read after the first has held the lock, has to agree.
- * - Urgent data does not: with SO_OOBINLINE tcp_inq makes no exception.
- * - Neither does an RST: it changes the state alone. Who sees CLOSE cannot tell
- *   by it whether a FIN had come before.
- * - States in which our own FIN has been sent (FIN_WAIT1 and 2, CLOSING at a
- *   simultaneous close, LAST_ACK, TIME_WAIT) are refused. A connection is shut
- *   down only outside of a transaction, and never read or written afterwards
- *   (exchange.c, `linger`).
- * - SYN_RECV, in which Fast Open lets us accept a connection, is refused: both
- *   queues are said to be 0 in it, whatever they hold.
+ * - A FIN, alone or behind bytes, is in rcv_nxt and bytes_received at once. If
+ *   it comes between two calls the queue before has it not, the queue after
+ *   has it. SOCK_DONE may be seen before rcv_nxt: then 1 is said instead of 0,
+ *   which is what rcv_nxt says a moment later.
+ * - The state is not used to tell whether a FIN has come: tcp_get_info reads it
+ *   before it takes the lock. A FIN between the two would be in bytes_received
+ *   and not in the state, and SIOCINQ (tcp_inq) leaves it out of the queue.
+ * - A RST moves none of the numbers, and recv still gives what had come before.
+ * - Urgent data makes no difference, with SO_OOBINLINE.
+ * - States of our own FIN (FIN_WAIT1 and 2, CLOSING at a simultaneous close,
+ *   LAST_ACK, TIME_WAIT) are refused. A connection is shut down outside of a
+ *   transaction, and never read or written in one afterwards (exchange.c,
+ *   `linger`).
+ * - In SYN_RECV, which Fast Open lets us accept, SIOCOUTQ says 0 whatever is
+ *   there. So the state is read before it, as SYN_RECV is left once and for
+ *   all. In it nothing is acknowledged, so all that was sent is in flight or
+ *   waits: bytes_sent and notsent_bytes. The kernel counts as sent also what
+ *   then fails to leave, and sends it again; so as many segments have to be in
+ *   flight as were sent, and none of them twice.
  */
 #include "lib/worker/ledger.h"
 
+#include <errno.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 /* Values of tcpi_state, from the kernel's tcp_states.h, which it does not
  * export. */
-enum { STATE_ESTABLISHED = 1, STATE_CLOSE_WAIT = 8 };
+enum {
+	STATE_ESTABLISHED = 1,
+	STATE_SYN_RECV = 3,
+	STATE_CLOSE = 7,
+	STATE_CLOSE_WAIT = 8
+};
 
 /* A peer that sends without pause may move a queue between the calls, but not
  * for as long as this. */
 enum { SAMPLES = 10000 };
 
-struct queues {
-	int in, out; /* bytes */
-};
-
-static bool
-read_queues(int fd, struct queues *queues)
-{
-	return ioctl(fd, SIOCINQ, &queues->in) == 0 &&
-	    ioctl(fd, SIOCOUTQ, &queues->out) == 0;
-}
-
+/* All that is used of it is there since Linux 4.19. */
 static bool
 read_info(int fd, struct tcp_info *info)
 {
 	socklen_t length = sizeof *info;
 
 	return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &length) == 0 &&
-	    length >= offsetof(struct tcp_info, tcpi_bytes_received) +
-		sizeof info->tcpi_bytes_received;
+	    length >= offsetof(struct tcp_info, tcpi_bytes_retrans) +
+		sizeof info->tcpi_bytes_retrans;
 }
 
-/* One sample. Returns false where it failed; STEADY says whether it holds. */
+/* Fills in the state alone, for certain. */
 static bool
-sample(int fd, struct queues *queues, struct tcp_info *info, bool *steady)
+is_readable(int fd, struct tcp_info *info)
 {
-	struct queues before;
-	struct tcp_info after;
-
-	if (!read_queues(fd, &before) || !read_info(fd, info) ||
-	    !read_info(fd, &after) || !read_queues(fd, queues))
+	if (!read_info(fd, info))
 		return false;
-	*steady = before.in == queues->in && before.out == queues->out &&
-	    info->tcpi_state == after.tcpi_state;
+	return info->tcpi_state == STATE_ESTABLISHED ||
+	    info->tcpi_state == STATE_CLOSE_WAIT ||
+	    info->tcpi_state == STATE_CLOSE ||
+	    info->tcpi_state == STATE_SYN_RECV;
+}
+
+/* ---- received ------------------------------------------------------------ */
+
+static bool
+find_inq(struct msghdr *message, int *inq)
+{
+	const struct cmsghdr *c = CMSG_FIRSTHDR(message);
+
+	if (!c || c->cmsg_level != IPPROTO_TCP || c->cmsg_type != TCP_CM_INQ)
+		return false;
+	memcpy(inq, CMSG_DATA(c), sizeof *inq);
+	return true;
+}
+
+/* rcv_nxt - copied_seq. An error is told once: whoever looks has to remember
+ * it. Behind it recv says that the stream is at its end, as behind a FIN. */
+static bool
+read_queue(int fd, int *queue, int *error)
+{
+	char byte;
+	struct iovec place = { .iov_base = &byte, .iov_len = 1 };
+	union {
+		struct cmsghdr header;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct msghdr message = { .msg_iov = &place,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof control };
+	ssize_t n = recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT);
+
+	*queue = 0;
+	if (n < 0 && errno != EAGAIN && errno != ENOTCONN)
+		*error = errno;
+	if (n < 0)
+		return errno != ENOTCONN; /* it has never been connected */
+	if (!find_inq(&message, queue))
+		return false;
+	if (n == 0 && *queue == 0 && *error == 0)
+		*error = ECONNRESET;
+	return true;
+}
+
+static bool
+sample_received(int fd, uint64_t *consumed, int *error, bool *steady)
+{
+	struct tcp_info info;
+	int before, after;
+
+	if (!read_queue(fd, &before, error) || !read_info(fd, &info) ||
+	    !read_queue(fd, &after, error))
+		return false;
+	*consumed = (uint64_t)info.tcpi_bytes_received - (uint64_t)after;
+	*steady = before == after;
 	return true;
 }
 
 bool
-ledger_read(int fd, struct ledger *ledger)
+ledger_consumed(int fd, uint64_t *consumed, int *error)
 {
-	struct queues queues;
 	struct tcp_info info;
+	bool steady = false;
+	int one = 1;
+
+	*error = 0;
+	if (!is_readable(fd, &info) ||
+	    setsockopt(fd, IPPROTO_TCP, TCP_INQ, &one, sizeof one) < 0)
+		return false;
+	for (int i = 0; i < SAMPLES && !steady; i++)
+		if (!sample_received(fd, consumed, error, &steady))
+			return false;
+	return steady;
+}
+
+/* ---- sent ---------------------------------------------------------------- */
+
+/* In SYN_RECV; false where it cannot be told. */
+static bool
+count_sent(const struct tcp_info *info, uint64_t *accepted)
+{
+	*accepted = (uint64_t)info->tcpi_bytes_sent + info->tcpi_notsent_bytes;
+	return info->tcpi_bytes_retrans == 0 &&
+	    info->tcpi_data_segs_out == info->tcpi_unacked;
+}
+
+static bool
+sample_sent(int fd, uint64_t *accepted, bool *steady)
+{
+	struct tcp_info first, info;
+	int before, after;
+
+	if (!is_readable(fd, &first) || ioctl(fd, SIOCOUTQ, &before) < 0 ||
+	    !read_info(fd, &info) || ioctl(fd, SIOCOUTQ, &after) < 0)
+		return false;
+	if (first.tcpi_state == STATE_SYN_RECV) {
+		*steady = count_sent(&info, accepted);
+		return true;
+	}
+	*accepted = (uint64_t)info.tcpi_bytes_acked + (uint64_t)after;
+	*steady = before == after;
+	return true;
+}
+
+bool
+ledger_accepted(int fd, uint64_t *accepted)
+{
 	bool steady = false;
 
 	for (int i = 0; i < SAMPLES && !steady; i++)
-		if (!sample(fd, &queues, &info, &steady))
+		if (!sample_sent(fd, accepted, &steady))
 			return false;
-	if (!steady ||
-	    (info.tcpi_state != STATE_ESTABLISHED &&
-		info.tcpi_state != STATE_CLOSE_WAIT))
-		return false;
-	ledger->consumed = (uint64_t)info.tcpi_bytes_received -
-	    (uint64_t)queues.in - (info.tcpi_state == STATE_CLOSE_WAIT);
-	ledger->accepted =
-	    (uint64_t)info.tcpi_bytes_acked + (uint64_t)queues.out;
-	return true;
+	return steady;
 }
 
 uint64_t
