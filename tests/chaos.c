@@ -67,7 +67,16 @@ enum whom { WORKERS = 1, STANDBYS = 2 };
 
 /* What runs beside the server; an option each, which says how many connections
  * of it there are at a time. */
-enum load_kind { STREAMS, CHURN, HALF_CLOSED, URGENT, RESETS, HOGS, LOADS };
+enum load_kind {
+	STREAMS,
+	CHURN,
+	SHORT,
+	HALF_CLOSED,
+	URGENT,
+	RESETS,
+	HOGS,
+	LOADS
+};
 
 static const struct {
 	const char *name;
@@ -78,6 +87,8 @@ static const struct {
 	    { "--bytes", "1000000G", "--message", "1-256K", "--mixed" } },
 	[CHURN] = { "churn", "connect, echo, close",
 	    { "--rounds", "0", "--bytes", "64" } },
+	[SHORT] = { "short", "short, with a FIN at a random moment",
+	    { "--rounds", "0", "--bytes", "200", "--fin-at-random" } },
 	[HALF_CLOSED] = { "half-closed", "half-closed",
 	    { "--rounds", "0", "--bytes", "600K", "--message", "1-256K",
 		"--mixed", "--half-close" } },
@@ -992,6 +1003,7 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, 'h' },
 	{ "streams", required_argument, NULL, 256 + STREAMS },
 	{ "churn", required_argument, NULL, 256 + CHURN },
+	{ "short", required_argument, NULL, 256 + SHORT },
 	{ "half-closed", required_argument, NULL, 256 + HALF_CLOSED },
 	{ "urgent", required_argument, NULL, 256 + URGENT },
 	{ "resets", required_argument, NULL, 256 + RESETS },
@@ -1012,6 +1024,7 @@ static const char help[] =
     "Connections at a time of each load\n"
     "  --streams N       verified streams, some of whose readers pause (200)\n"
     "  --churn N         connect, echo, close at full rate (0)\n"
+    "  --short N         a few bytes, and a FIN at a random moment (0)\n"
     "  --half-closed N   shut down, then read until the end (0)\n"
     "  --urgent N        streams with urgent data (0)\n"
     "  --resets N        reset at a random moment (0)\n"

@@ -21,6 +21,12 @@ load helper
 	[ "$(summary connections)" -eq 1000 ]
 }
 
+@test "a FIN at a random moment, before the echo or behind it" {
+	start_server --workers 2
+	stream --connections 50 --rounds 5000 --bytes 200 --fin-at-random
+	[ "$(summary connections)" -eq 5000 ]
+}
+
 @test "a FIN while the answer does not fit into the socket" {
 	start_server --workers 1
 	start_stream --connections 5 --bytes 1G --never-read --half-close

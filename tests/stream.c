@@ -13,6 +13,10 @@
  * while at random moments. With --progress a line like the summary comes ten
  * times a second.
  *
+ * With --fin-at-random a connection is a short one: it sends any number of
+ * bytes up to --bytes, and its FIN follows them within a millisecond, before
+ * the echo or behind it.
+ *
  * With --never-read --hold it takes two: at the first, what has been sent is
  * read back, and the connections are held on.
  */
@@ -48,6 +52,7 @@ enum {
 	PROGRESS_MS = 100,
 	PAUSE_MS = 300,	 /* the longest pause of a reader, with --mixed */
 	PAUSE_ODDS = 16, /* one read in so many is followed by one */
+	FIN_US = 1000,	 /* the latest, with --fin-at-random */
 	SOURCES = 250,	 /* addresses that rounds begin at: more ports */
 };
 
@@ -67,6 +72,7 @@ struct options {
 	int hold;	      /* keep connections open until SIGTERM */
 	int never_read;	      /* read nothing until SIGTERM */
 	int oob;	      /* every second message ends urgently */
+	int fin_at_random;    /* shut down a moment after sending */
 	int reset_at_random;  /* end with RST at a random moment */
 	int allow_cut;	      /* the server may cut connections */
 	int mixed;	      /* see above */
@@ -86,6 +92,7 @@ struct conn {
 	int64_t next_ms;      /* no new message before that time */
 	int64_t resume_ms;    /* reads nothing before that time */
 	int64_t waiting_ms;   /* since when it waits for what comes next */
+	int64_t fin_us;	      /* no FIN before that time; 0: not known yet */
 	bool connected;
 	bool answered;
 	bool shut; /* our FIN has been sent */
@@ -134,6 +141,15 @@ clock_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int64_t
+clock_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 /* The mixer of splitmix64: every bit of x reaches every bit of the result. */
@@ -250,6 +266,8 @@ conn_begin(struct stream *s, struct conn *c)
 		.id = s->opened++,
 		.waiting_ms = s->now_ms,
 		.goal = s->stopping ? 0 : s->opt.bytes };
+	if (s->opt.fin_at_random)
+		c->goal = random_below(s, c->goal + 1);
 	c->reset_after = random_below(s, 2 * c->goal + 2);
 	s->open++;
 }
@@ -462,6 +480,20 @@ conn_note_answer(struct stream *s, struct conn *c)
 	s->answered++;
 }
 
+/* Has all been sent, and is it time for the FIN? */
+static bool
+conn_is_to_shut(struct stream *s, struct conn *c)
+{
+	if (!s->opt.half_close || c->shut || c->sent < c->goal ||
+	    (s->opt.hold && !s->stopping))
+		return false;
+	if (!s->opt.fin_at_random)
+		return true;
+	if (c->fin_us == 0)
+		c->fin_us = clock_us() + (int64_t)random_below(s, FIN_US);
+	return clock_us() >= c->fin_us;
+}
+
 /* After anything has happened to a connection: is it over, what is next? */
 static void
 conn_settle(struct stream *s, struct conn *c)
@@ -471,8 +503,7 @@ conn_settle(struct stream *s, struct conn *c)
 		conn_reset(s, c);
 		return;
 	}
-	if (s->opt.half_close && !c->shut && c->sent == c->goal &&
-	    (!s->opt.hold || s->stopping)) {
+	if (conn_is_to_shut(s, c)) {
 		shutdown(c->fd, SHUT_WR);
 		c->shut = true;
 	}
@@ -598,6 +629,18 @@ stream_tick(struct stream *s)
 	}
 }
 
+/* No event tells of the moment: connections are many, and so are the turns. */
+static void
+stream_shut(struct stream *s)
+{
+	uint64_t i;
+
+	for (i = 0; i < s->opt.connections && s->opt.fin_at_random; i++)
+		if (s->conns[i].fd >= 0 && s->conns[i].fin_us != 0 &&
+		    !s->conns[i].shut)
+			conn_settle(s, &s->conns[i]);
+}
+
 static void
 stream_turn(struct stream *s)
 {
@@ -605,7 +648,8 @@ stream_turn(struct stream *s)
 	struct conn *c;
 	int i, n;
 
-	n = epoll_wait(s->epoll, events, EVENTS, TICK_MS);
+	n = epoll_wait(
+	    s->epoll, events, EVENTS, s->opt.fin_at_random ? 1 : TICK_MS);
 	s->now_ms = clock_ms();
 	for (i = 0; i < n; i++) {
 		c = events[i].data.ptr;
@@ -617,6 +661,7 @@ stream_turn(struct stream *s)
 		if (c->fd < 0 && s->opened < s->target)
 			conn_open(s, c);
 	}
+	stream_shut(s);
 }
 
 static void
@@ -729,6 +774,7 @@ static const struct option long_options[] = {
 	{ "hold", no_argument, NULL, 'H' },
 	{ "never-read", no_argument, NULL, 'N' },
 	{ "oob", no_argument, NULL, 'O' },
+	{ "fin-at-random", no_argument, NULL, 'f' },
 	{ "reset-at-random", no_argument, NULL, 'R' },
 	{ "allow-cut", no_argument, NULL, 'A' },
 	{ "mixed", no_argument, NULL, 'M' },
@@ -829,6 +875,9 @@ option_set(struct options *o, int letter)
 		break;
 	case 'O':
 		o->oob = 1;
+		break;
+	case 'f':
+		o->half_close = o->fin_at_random = 1;
 		break;
 	case 'R':
 		o->reset_at_random = 1;

@@ -115,6 +115,10 @@ holds_connections() {
 	chaos --reloads 0
 }
 
+@test "workers are killed every millisecond, a FIN comes at any moment" {
+	chaos --whom workers --reloads 0 --streams 0 --short 50 --interval 1
+}
+
 @test "HUP 20 times a second" {
 	chaos --whom nobody --reloads 200
 }
