@@ -189,14 +189,14 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 		-fPIC -shared -o $@ $<
 
 # Services of one file each.
-build/tests/owner.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
+build/tests/owner.so build/tests/tick.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
 		-o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
-		build/tests/relay.so \
+		build/tests/tick.so build/tests/relay.so \
 		build/tests/relay-2.so $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
@@ -217,6 +217,10 @@ build/tests/unit/ledger_order: lib/worker/ledger.c
 build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt,--wrap=recvmsg
 build/tests/unit/quota: lib/base/quota.c
 build/tests/unit/text: lib/base/text.c
+build/tests/unit/vigil: lib/base/vigil.c
+build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c
+build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c \
+	lib/slot/connection.c
 
 build/tests/ledger_race: lib/worker/ledger.c
 

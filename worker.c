@@ -26,6 +26,7 @@
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
 #include "lib/base/title.h"
+#include "lib/slot/timers.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
@@ -52,7 +53,6 @@ struct worker {
 	struct services services;
 	bool seeded; /* the slot has had a seed */
 	struct intake intake;
-	struct schedule schedule;
 	unsigned slot;
 	unsigned side; /* which of loop.standby is the standby's */
 	pid_t master;
@@ -124,8 +124,10 @@ close_all(struct worker *w, enum close_reason reason)
 static void
 end_draining(struct worker *w)
 {
-	uint64_t left = slot_open_connections(w->loop.memory);
+	uint64_t left;
 
+	schedule_hear_all(&w->loop);
+	left = slot_open_connections(w->loop.memory);
 	if (left > 0)
 		log_warning("drain timeout: closing %" PRIu64 " connection%s",
 		    left, log_plural(left));
@@ -133,13 +135,13 @@ end_draining(struct worker *w)
 	w->ended = true;
 }
 
-/* Does what is due by the clock; COUNT is of the batch that is to be handled.
- */
+/* Does what is due by the clock. */
 static void
-keep_time(struct worker *w, int *count)
+keep_time(struct worker *w)
 {
-	w->loop.now_ms = clock_ms();
-	schedule_keep(&w->loop, &w->schedule, count);
+	if (w->ended)
+		return;
+	schedule_keep(&w->loop);
 	if (w->deadline_ms != 0 && w->loop.now_ms >= w->deadline_ms)
 		end_draining(w);
 }
@@ -147,10 +149,11 @@ keep_time(struct worker *w, int *count)
 static int
 time_left(const struct worker *w)
 {
-	uint64_t due_ms = schedule_due(&w->loop, &w->schedule);
+	uint64_t due_ms = schedule_due(&w->loop);
 
 	due_ms = clock_earlier(due_ms, w->intake.resume_ms);
 	due_ms = clock_earlier(due_ms, w->deadline_ms);
+	vigil_until(&w->loop.memory->vigil, w->loop.now_ms, due_ms);
 	return clock_left(due_ms, w->loop.now_ms);
 }
 
@@ -208,7 +211,7 @@ keep(struct worker *w, uint64_t number)
 	/* Cannot fail: it is registered, and nothing is allocated. */
 	loop_watch(&w->loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
 	    memory->connections[fd].generation);
-	store(w->loop.memory->timer_ms, w->loop.now_ms); /* to look */
+	timers_note(w->loop.memory, fd, memory->connections[fd].timer_ms);
 	store(memory->offered, 0);
 }
 
@@ -461,9 +464,10 @@ work(struct worker *w)
 	int count = SLOT_EVENTS; /* a predecessor's, if there was one */
 
 	for (;;) {
-		keep_time(w, &count);
+		schedule_look(&w->loop);
 		begin_batch(w);
 		handle_batch(w, count);
+		keep_time(w);
 		if (w->clone_wanted && clone_standby(w) == STANDBY)
 			return STANDBY;
 		follow_up(w);
@@ -506,7 +510,6 @@ become_standby(struct worker *w)
 	w->loop.stopping = false;
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
-	w->schedule = (struct schedule) { .sweep_ms = 0 };
 	w->intake = (struct intake) { .open = false };
 	w->ended = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");
@@ -527,7 +530,7 @@ take_over(struct worker *w, enum verdict verdict)
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
 	pair_place(w->master, w->slot, w->config.pin_cpus);
-	w->loop.now_ms = clock_ms();
+	schedule_look(&w->loop);
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);

@@ -46,8 +46,8 @@ load helper
 }
 
 @test "--write-timeout is no limit for a client that reads slowly" {
-	start_server --workers 1 --write-timeout 2s
-	local size=$((8 << 20))
+	start_server --workers 1 --write-timeout 4s
+	local size=$((4 << 20))
 	# With a large buffer the client's kernel would tell the server seldom
 	# that something is read.
 	head -c "$size" /dev/zero | nc -N -I 65536 "$HOST" "$PORT" |
@@ -70,4 +70,52 @@ read_slowly() {
 	holds_for 3 not stream_is_over
 	end_stream
 	[ "$(summary connections)" -eq 5 ]
+}
+
+# The service has nothing pending between two parts of its answer.
+@test "--write-timeout lets go of a client that does not read an endless answer" {
+	start_server --listen 127.0.0.1:0=chargen --workers 1 \
+		--write-timeout 1s --log-level debug
+	dial
+	wait_until log_has 'closed: write timeout'
+}
+
+# dial: a connection, CONN.
+dial() {
+	exec {CONN}<>"/dev/tcp/$HOST/$PORT"
+}
+
+# The whole answer is in the kernel, and nobody acknowledges it.
+@test "--write-timeout lets go of a client that is dead without a word" {
+	start_server --workers 1 --write-timeout 1s --log-level debug
+	start_client "$TEST_PROGRAMS/dead_peer" "$HOST" "$PORT"
+	wait_until log_has 'closed: write timeout'
+}
+
+@test "--idle-timeout: who has spoken in time is served, whoever stood still" {
+	start_server --workers 1 --idle-timeout 2s
+	start_stream --connections 20 --bytes 100G --interval 200 --message 1-100
+	wait_until stream_says answered
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	holds_for 4 is_stopped "$worker"
+	kill -CONT "$worker"
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+# Whatever they would have said meanwhile.
+@test "--idle-timeout leaves out the time in which nobody looked" {
+	start_server --workers 1 --idle-timeout 3s --log-level debug
+	start_stream --connections 20 --bytes 100 --hold --allow-cut
+	wait_until stream_says answered
+	local worker
+	worker=$(worker_pid 0)
+	stop_process "$worker"
+	holds_for 5 is_stopped "$worker"
+	kill -CONT "$worker"
+	holds_for 1 not log_has 'closed: idle timeout'
+	wait_until log_has_times 20 'closed: idle timeout'
+	await_stream
 }

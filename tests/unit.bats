@@ -9,7 +9,7 @@ setup() {
 	"$UNIT/restart"
 }
 
-@test "connection: counters, kept bytes, time-outs" {
+@test "connection: counters and kept bytes" {
 	"$UNIT/connection"
 }
 
@@ -39,4 +39,16 @@ setup() {
 
 @test "text: only what prints, cut between characters" {
 	"$UNIT/text"
+}
+
+@test "vigil: time in which nobody looked is left out" {
+	"$UNIT/vigil"
+}
+
+@test "timers: the first comes first, and none is forgotten" {
+	"$UNIT/timers"
+}
+
+@test "wait: what a connection waits for, and for how long" {
+	"$UNIT/wait"
 }

@@ -4,9 +4,6 @@
 
 #include "lib/slot/store.h"
 
-/* A client that closes in the midst of its last message has no more to lose. */
-enum { LINGER_MS = 5000 };
-
 const struct close_meaning close_meanings[CLOSE_REASONS] = {
 	[CLOSE_NOT] = { "open", PREFORKD_END, false, false },
 	[CLOSE_END_OF_STREAM] = { "end of stream", PREFORKD_END, false, false },
@@ -61,7 +58,7 @@ particulars_fill(struct particulars *p, const struct in6_addr *peer_ip,
     in_port_t peer_port, uint64_t now_ms)
 {
 	p->opened_ms = now_ms;
-	p->taken = 0;
+	p->taken = p->owed_ms = 0;
 	p->peer_ip = *peer_ip;
 	p->limit = PREFORKD_INPUT_MAX;
 	p->state_size = p->state_version = 0;
@@ -172,26 +169,4 @@ connection_place_is_spare(
 {
 	return c->place_used && connection_pending(c) == 0 &&
 	    connection_rest(c) == 0 && now_ms - c->progress_ms >= quiet_ms;
-}
-
-/* ---- time ---------------------------------------------------------------- */
-
-static enum close_reason
-after(const struct connection *c, uint64_t now_ms, uint64_t timeout_ms,
-    enum close_reason reason)
-{
-	return timeout_ms != 0 && now_ms - c->progress_ms >= timeout_ms
-	    ? reason
-	    : CLOSE_NOT;
-}
-
-enum close_reason
-connection_overdue(const struct connection *c, uint64_t now_ms,
-    uint64_t idle_timeout_ms, uint64_t write_timeout_ms)
-{
-	if (c->lingering)
-		return after(c, now_ms, LINGER_MS, CLOSE_FINISHED);
-	if (connection_pending(c) > 0)
-		return after(c, now_ms, write_timeout_ms, CLOSE_WRITE_TIMEOUT);
-	return after(c, now_ms, idle_timeout_ms, CLOSE_IDLE_TIMEOUT);
 }

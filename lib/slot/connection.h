@@ -88,14 +88,15 @@ enum connection_flag {
 	CONNECTION_STATEFUL = 64, /* its particulars tell of a state */
 };
 
-/* One cache line. An entry that was never used is all zero. */
+/* One cache line; times are the slot's vigil's. An entry that was never used is
+ * all zero. */
 struct connection {
 	uint64_t received;    /* bytes */
 	uint64_t consumed;    /* bytes */
 	uint64_t committed;   /* bytes */
 	uint64_t sent;	      /* bytes */
-	uint64_t timer_ms;    /* clock_ms() when `timer` is due; 0: never */
-	uint64_t progress_ms; /* clock_ms() of the last byte in or out */
+	uint64_t timer_ms;    /* when `timer` is due; 0: never */
+	uint64_t progress_ms; /* of the last byte in or out */
 	uint32_t endpoint;    /* by which it came, and whose service it has: */
 	uint32_t service;     /* see service.h */
 	uint32_t generation;  /* odd while open: one store opens or closes */
@@ -106,8 +107,10 @@ struct connection {
 
 /* The rest of what is kept of it: seldom needed. */
 struct particulars {
-	uint64_t opened_ms; /* clock_ms() at accept */
-	uint64_t taken;	    /* bytes that the peer's kernel had at a look */
+	uint64_t opened_ms; /* at accept */
+	uint64_t taken;	    /* bytes acknowledged by the peer at a look */
+	uint64_t owed_ms;   /* it has taken nothing of what it is owed since
+			       that look; 0: it was owed nothing */
 	struct in6_addr peer_ip;
 	uint32_t limit;		/* bytes: preforkd_limit */
 	uint32_t state_size;	/* bytes of the service's state; 0: none yet */
@@ -168,10 +171,5 @@ void connection_copy_pending(
  * its memory can go back to the kernel. */
 bool connection_place_is_spare(
     const struct connection *, uint64_t now_ms, uint64_t quiet_ms);
-
-/* Says whether the connection has stood still for too long. Timeouts in ms, 0
- * for never: IDLE while nothing is pending, WRITE while something is. */
-enum close_reason connection_overdue(const struct connection *, uint64_t now_ms,
-    uint64_t idle_timeout_ms, uint64_t write_timeout_ms);
 
 #endif

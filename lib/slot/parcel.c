@@ -16,10 +16,30 @@ parcel_size(const struct parcel_label *label, size_t *size)
 	return true;
 }
 
+static uint64_t
+shifted(uint64_t time_ms, uint64_t by_ms)
+{
+	return time_ms == 0 ? 0 : time_ms + by_ms;
+}
+
+/* Each slot has a clock of its own; in a label times are clock_ms(), which is
+ * the vigil's time and what that has missed. */
+static void
+shift_times(struct parcel_label *label, uint64_t by_ms)
+{
+	struct connection *c = &label->connection;
+	struct particulars *p = &label->particulars;
+
+	c->timer_ms = shifted(c->timer_ms, by_ms);
+	c->progress_ms = shifted(c->progress_ms, by_ms);
+	p->opened_ms = shifted(p->opened_ms, by_ms);
+	p->owed_ms = shifted(p->owed_ms, by_ms);
+}
+
 struct parcel_label
 parcel_pack(struct slot_memory *memory, int fd)
 {
-	const struct parcel_label label = { memory->connections[fd],
+	struct parcel_label label = { memory->connections[fd],
 		*slot_particulars(memory, fd) };
 	const struct connection *c = &label.connection;
 	uint32_t state = label.particulars.state_size;
@@ -30,6 +50,7 @@ parcel_pack(struct slot_memory *memory, int fd)
 	connection_copy_pending(c, slot_place(memory, fd), to);
 	to += connection_pending(c);
 	memcpy(to, slot_state(memory, fd, state), state);
+	shift_times(&label, memory->vigil.missed_ms);
 	return label;
 }
 
@@ -51,19 +72,21 @@ unpack_place(struct slot_memory *memory, int fd, const unsigned char *rest)
 
 bool
 parcel_unpack(
-    struct slot_memory *memory, int fd, const struct parcel_label *label)
+    struct slot_memory *memory, int fd, const struct parcel_label *packed)
 {
+	struct parcel_label label = *packed;
 	struct connection *c = &memory->connections[fd];
 	struct particulars *p = slot_particulars(memory, fd);
 	uint32_t generation = c->generation;
-	uint32_t state = label->particulars.state_size;
+	uint32_t state = label.particulars.state_size;
 	size_t size;
 
-	if (!parcel_size(label, &size))
+	if (!parcel_size(&label, &size))
 		return false;
-	*c = label->connection;
+	shift_times(&label, -memory->vigil.missed_ms);
+	*c = label.connection;
 	c->generation = generation;
-	*p = label->particulars;
+	*p = label.particulars;
 	p->state_paged = state > SLOT_STATE;
 	unpack_place(memory, fd, memory->parcel);
 	memcpy(slot_state(memory, fd, state), memory->parcel + size - state,

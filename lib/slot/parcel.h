@@ -11,7 +11,8 @@
 
 #include "lib/slot/slot.h"
 
-/* A connection without its socket, as it stands in a message (control.h). */
+/* A connection without its socket, as it stands in a message (control.h). Times
+ * in it are clock_ms(). */
 struct parcel_label {
 	struct connection connection;
 	struct particulars particulars;

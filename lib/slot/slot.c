@@ -6,6 +6,7 @@
 /* Behind the table of connections lie, each on a page of its own: */
 struct areas {
 	size_t particulars;
+	size_t timer_bounds;
 	size_t states;
 	size_t places;
 	size_t paged_states;
@@ -27,8 +28,11 @@ areas_of(unsigned fds)
 
 	a.particulars = next_page(sizeof(struct slot_memory) +
 	    (size_t)fds * sizeof(struct connection));
-	a.states =
+	a.timer_bounds =
 	    next_page(a.particulars + (size_t)fds * sizeof(struct particulars));
+	/* A sixteenth, and a sixteenth of that, and so on: timers.c. */
+	a.states = next_page(
+	    a.timer_bounds + (size_t)(fds / 8 + 8) * sizeof(uint64_t));
 	a.places = next_page(a.states + (size_t)fds * SLOT_STATE);
 	a.paged_states = a.places + (size_t)fds * CONNECTION_PLACE;
 	a.end = a.paged_states + (size_t)fds * PREFORKD_STATE_MAX;
@@ -167,6 +171,14 @@ struct particulars *
 slot_particulars(struct slot_memory *memory, int fd)
 {
 	void *at = area(memory, slot_particulars_offset(memory->fds, fd));
+
+	return at;
+}
+
+uint64_t *
+slot_timer_bounds(struct slot_memory *memory)
+{
+	void *at = area(memory, areas_of(memory->fds).timer_bounds);
 
 	return at;
 }

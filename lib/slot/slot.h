@@ -28,6 +28,7 @@
 #include <sys/socket.h>
 
 #include "lib/base/quota.h"
+#include "lib/base/vigil.h"
 #include "lib/slot/connection.h"
 #include "lib/slot/store.h"
 
@@ -171,8 +172,11 @@ struct slot_memory {
 	uint32_t watched;  /* 0: the worker wakes the master before it works */
 	uint64_t begun;	   /* batches of events */
 	uint64_t done;	   /* of these; as many as begun: the worker waits */
-	uint64_t timer_ms; /* no connection's timer is due before; 0: never */
+	uint64_t timer_ms; /* no connection's timer is due before; 0: never;
+			      the root of the bounds in timers.h */
 	uint64_t sweep_wanted;	  /* something may time out or be given back */
+	uint64_t sweep_ms;	  /* the next sweep; 0: none is due */
+	struct vigil vigil;	  /* the clock of this memory's times */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
 	struct quota faults;	  /* logged, of connections closed for one */
 	uint64_t claim;	  /* the last take-over's: slot_claim_takeover */
@@ -239,6 +243,9 @@ void slot_end(struct slot_memory *);
 /* FD's particulars, and how many bytes from the beginning they lie. */
 struct particulars *slot_particulars(struct slot_memory *, int fd);
 size_t slot_particulars_offset(unsigned fds, int fd);
+
+/* The bounds of the connections' timers, all but the first (timers.h). */
+uint64_t *slot_timer_bounds(struct slot_memory *);
 
 /* The place of FD's connection, CONNECTION_PLACE bytes (connection.h). */
 unsigned char *slot_place(struct slot_memory *, int fd);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "lib/slot/timers.h"
 
 /* What a service holds for as long as a call lasts. */
 struct preforkd_conn {
@@ -488,14 +489,6 @@ apply_counts(struct slot_memory *memory, const struct outcome *o)
 			    o->count[i].value);
 }
 
-/* Before the connection has it: looking for it too early does no harm. */
-static void
-heed_timer(struct slot_memory *memory, uint64_t due_ms)
-{
-	if (due_ms != 0 && (memory->timer_ms == 0 || due_ms < memory->timer_ms))
-		store(memory->timer_ms, due_ms);
-}
-
 enum close_reason
 call_apply(struct loop *loop)
 {
@@ -509,7 +502,7 @@ call_apply(struct loop *loop)
 	if (o->limit != 0)
 		slot_particulars(memory, t->fd)->limit = o->limit;
 	apply_counts(memory, o);
-	heed_timer(memory, o->timer_ms);
+	timers_note(memory, t->fd, o->timer_ms);
 	c->timer_ms = o->timer_ms;
 	c->flags = o->flags;
 	c->consumed = o->consumed;

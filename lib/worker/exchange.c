@@ -207,6 +207,7 @@ count_sent(struct loop *loop, struct connection *c, uint64_t position)
 
 	store(counters->sent, counters->sent + position - c->sent);
 	c->progress_ms = loop->now_ms;
+	store(loop->memory->sweep_wanted, 1); /* until it is acknowledged */
 	store(c->sent, position);
 }
 
@@ -263,11 +264,9 @@ finish_answer(struct loop *loop, struct connection *c)
 	if (sent < 0)
 		return reason_of(errno);
 	count_sent(loop, c, c->sent + (size_t)sent);
-	if ((size_t)sent < count) {
-		store(memory->sweep_wanted, 1);
+	if ((size_t)sent < count)
 		connection_keep(c, slot_place(memory, t->fd), bytes + sent,
 		    count - (size_t)sent);
-	}
 	return CLOSE_NOT;
 }
 
@@ -387,6 +386,7 @@ struct turn {
 	size_t left;	     /* bytes, of what is read and what is answered */
 	bool beyond;	     /* a short read may not have been the last */
 	bool readable;	     /* there may be more */
+	bool begun;	     /* a step has been made that was not plain */
 	enum slot_call last; /* that was made */
 };
 
@@ -404,14 +404,12 @@ has_open(struct loop *loop, int fd)
 	return !service || service->open;
 }
 
-/* The call that is due to a connection of which nothing is pending. */
+/* The call, but the timer's, that is due where nothing is pending. */
 static enum slot_call
 due_call(struct loop *loop, int fd)
 {
 	struct connection *c = connection_of(loop, fd);
 
-	if (c->timer_ms != 0 && loop->now_ms >= c->timer_ms)
-		return CALL_TIMER;
 	if (c->flags & CONNECTION_UNOPENED) {
 		if (has_open(loop, fd))
 			return CALL_OPEN;
@@ -496,6 +494,17 @@ is_duplex(struct loop *loop, int fd)
 	    !(connection_of(loop, fd)->flags & CONNECTION_AGAIN);
 }
 
+static bool
+is_timer_due(const struct loop *loop, int fd)
+{
+	const struct connection *c = &loop->memory->connections[fd];
+
+	return c->timer_ms != 0 && loop->now_ms >= c->timer_ms;
+}
+
+/* The timer comes behind one step of whatever else is due: what the client has
+ * sent in time is heard first, and one that sends without end cannot hold the
+ * timer off. */
 static enum slot_call
 next_call(struct loop *loop, int fd, struct turn *turn)
 {
@@ -504,6 +513,10 @@ next_call(struct loop *loop, int fd, struct turn *turn)
 	if (due == CALL_MORE && turn->last == CALL_MORE && turn->readable &&
 	    is_duplex(loop, fd))
 		due = CALL_NONE;
+	if (is_timer_due(loop, fd) &&
+	    (turn->begun || (due == CALL_NONE && !turn->readable)))
+		due = CALL_TIMER;
+	turn->begun = true;
 	turn->last = due;
 	return due;
 }
@@ -528,7 +541,8 @@ take_turn(struct loop *loop, int fd, struct turn *turn)
 			reason = ending(c);
 			due = next_call(loop, fd, turn);
 		}
-		if (reason != CLOSE_NOT || turn->left == 0)
+		if (reason != CLOSE_NOT ||
+		    (turn->left == 0 && due != CALL_TIMER))
 			break;
 		if (due != CALL_NONE)
 			reason = call_due(loop, fd, due, turn);

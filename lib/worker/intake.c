@@ -8,6 +8,7 @@
 
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
+#include "lib/slot/timers.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/order.h"
 
@@ -86,8 +87,7 @@ intake_adopt(
 		order_end(loop);
 		return false;
 	}
-	if (label->connection.timer_ms != 0)
-		store(loop->memory->timer_ms, loop->now_ms); /* to look */
+	timers_note(loop->memory, fd, loop->memory->connections[fd].timer_ms);
 	return open_connection(loop, fd, n);
 }
 

@@ -1,4 +1,4 @@
-/* A connection's counters, its place, its time-outs. */
+/* A connection's counters and its place. */
 #include "lib/slot/connection.h"
 
 #include <string.h>
@@ -18,6 +18,7 @@ static void
 an_entry_is_one_cache_line(void)
 {
 	CHECK(sizeof(struct connection) == 64);
+	CHECK(sizeof(struct connection) + sizeof(struct particulars) <= 128);
 }
 
 static void
@@ -110,20 +111,6 @@ the_rest_comes_back(void)
 }
 
 static void
-the_right_timeout_counts(void)
-{
-	struct connection c = { 0 };
-
-	open_at(&c, 1000);
-	CHECK(connection_overdue(&c, 99000, 0, 0) == CLOSE_NOT);
-	CHECK(connection_overdue(&c, 1499, 500, 100) == CLOSE_NOT);
-	CHECK(connection_overdue(&c, 1500, 500, 0) == CLOSE_IDLE_TIMEOUT);
-	c.committed = 1;
-	CHECK(connection_overdue(&c, 1500, 500, 0) == CLOSE_NOT);
-	CHECK(connection_overdue(&c, 1100, 500, 100) == CLOSE_WRITE_TIMEOUT);
-}
-
-static void
 a_place_is_spare_when_used_empty_and_quiet(void)
 {
 	struct connection c = { 0 };
@@ -147,7 +134,6 @@ main(void)
 	one_store_opens_and_closes();
 	what_is_kept_comes_back();
 	the_rest_comes_back();
-	the_right_timeout_counts();
 	a_place_is_spare_when_used_empty_and_quiet();
 	return 0;
 }
