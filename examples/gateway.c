@@ -21,7 +21,9 @@
  *
  * The file gets a line for each reading: the time, the device, the number, the
  * reading in hexadecimal digits. It is there twice where a worker died before
- * its ACK could leave: device and number tell which are the same.
+ * its ACK could leave: device and number tell which are the same. A line of
+ * another shape, or a last one without its end, is what a full disk or a killed
+ * worker has left of a reading that was not acknowledged.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -32,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,7 +45,9 @@ enum {
 	LONGEST_NAME = 32, /* bytes */
 	NUMBER = 4,	   /* bytes */
 	LONGEST_READING = 1000,
-	SILENCES = 3 /* heartbeats that a device may let pass */
+	LINE = 64 + LONGEST_NAME + 2 * LONGEST_READING,
+	LOOK = 64 << 10, /* bytes of the file that are read back */
+	SILENCES = 3	 /* heartbeats that a device may let pass */
 };
 
 /* Of each connection. */
@@ -70,8 +75,8 @@ start(const char *argument)
 	    seconds < 1 || seconds > 65535)
 		return expected;
 	heartbeat = (unsigned)seconds;
-	/* All workers append to the same file, each line by one write. */
-	file = open(end + 1, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	/* All workers append to the same file. */
+	file = open(end + 1, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 	if (file >= 0)
 		return NULL;
 	snprintf(failure, sizeof failure, "%s: %s", end + 1, strerror(errno));
@@ -109,6 +114,92 @@ refuse(struct preforkd_conn *conn, const char *why)
 	preforkd_finish(conn);
 }
 
+/* ---- the file ------------------------------------------------------------ */
+
+/*
+ * A line is mostly one write. Where the disk is full, or the writer is killed,
+ * a part of it may be written and stay there without an end; then the next
+ * line, from whatever worker, goes on behind it and cannot be read. The part
+ * cannot be cut off, since another worker may have written behind it by then.
+ * So each line is looked for in the file before it counts as stored. One that
+ * has been appended to a part has also ended it, and is written once more.
+ */
+
+/* Fails as write(2) does: the attempt to write the rest of a line tells why the
+ * first one was short. */
+static bool
+append(const char *bytes, size_t count)
+{
+	while (count > 0) {
+		ssize_t written = write(file, bytes, count);
+
+		if (written < 0)
+			return false;
+		bytes += written;
+		count -= (size_t)written;
+	}
+	return true;
+}
+
+/* Whether LINE begins behind a newline that is not before FROM; the file itself
+ * begins like that. */
+static bool
+stands_alone(const char *line, size_t length, off_t from)
+{
+	char bytes[1 + LOOK];
+	const char *at = bytes, *end;
+	bool first = from == 0;
+	ssize_t count = pread(file, bytes + first, LOOK, from - !first);
+
+	if (count < 0)
+		return false;
+	bytes[0] = first ? '\n' : bytes[0];
+	end = bytes + first + count;
+	while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+		at++;
+		if ((size_t)(end - at) >= length &&
+		    memcmp(at, line, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Returns false with errno. */
+static bool
+store_line(const char *line, size_t length)
+{
+	for (int tries = 0; tries < 5; tries++) {
+		struct stat before;
+
+		if (fstat(file, &before) < 0 || !append(line, length))
+			return false;
+		/* A pipe cannot be read back, and takes a line whole. */
+		if (!S_ISREG(before.st_mode) ||
+		    stands_alone(line, length, before.st_size))
+			return true;
+	}
+	errno = EIO;
+	return false;
+}
+
+static bool
+store(const struct device *device, uint32_t number, const unsigned char *bytes,
+    size_t count)
+{
+	static const char digits[] = "0123456789abcdef";
+	char line[LINE];
+	size_t length;
+
+	length = (size_t)snprintf(line, sizeof line, "%jd %s %" PRIu32 " ",
+	    (intmax_t)time(NULL), device->name, number);
+	for (size_t i = 0; i < count; i++) {
+		line[length++] = digits[bytes[i] >> 4];
+		line[length++] = digits[bytes[i] & 15];
+	}
+	line[length++] = '\n';
+	return store_line(line, length);
+}
+
 /* ---- frames from the device ---------------------------------------------- */
 
 /* Each of these returns NULL, or what is wrong. */
@@ -136,24 +227,6 @@ take_hello(struct preforkd_conn *conn, struct device *device,
 	preforkd_count(conn, "gateway hellos", 1);
 	send_frame(conn, WELCOME, interval, sizeof interval);
 	return NULL;
-}
-
-static bool
-store(const struct device *device, uint32_t number, const unsigned char *bytes,
-    size_t count)
-{
-	static const char digits[] = "0123456789abcdef";
-	char line[64 + LONGEST_NAME + 2 * LONGEST_READING];
-	size_t length;
-
-	length = (size_t)snprintf(line, sizeof line, "%jd %s %" PRIu32 " ",
-	    (intmax_t)time(NULL), device->name, number);
-	for (size_t i = 0; i < count; i++) {
-		line[length++] = digits[bytes[i] >> 4];
-		line[length++] = digits[bytes[i] & 15];
-	}
-	line[length++] = '\n';
-	return write(file, line, length) == (ssize_t)length;
 }
 
 static const char *

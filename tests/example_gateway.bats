@@ -263,6 +263,54 @@ talk() {
 	log_has 'a reading of a cannot be stored: No space left on device'
 }
 
+# file_limit BYTES|unlimited: as a full disk, for worker 0.
+file_limit() {
+	prlimit --pid "$(worker_pid 0)" --fsize="$1:unlimited"
+}
+
+# stored NUMBER: the readings of device a with it that have a line of their own.
+stored() {
+	sed -nE "s/^[0-9]+ a $1 ([0-9a-f]+)$/\1/p" readings
+}
+
+@test "a full disk in the midst of a line: the next reading has its own" {
+	expect_error 'a reading of a cannot be stored: File too large'
+	yes 1700000000 b 9 41 | head -n 10000 >readings # the log is smaller
+	serve 60 --workers 1
+	greet a
+	say "$DATA" 0000000141
+	hears "$ACK" 00000001
+	file_limit $(($(stat -c %s readings) + 25))
+	say "$DATA" "00000002$(hex 'more than there is room for')"
+	is_refused 'it cannot be stored now'
+	log_has 'a reading of a cannot be stored: File too large'
+	greet a
+	say "$DATA" 0000000242
+	is_refused 'it cannot be stored now'
+	file_limit unlimited
+	greet a
+	say "$DATA" 0000000243
+	hears "$ACK" 00000002
+	say "$DATA" 0000000344
+	hears "$ACK" 00000003
+	[ "$(stored 1)" = 41 ]
+	[ "$(stored 2)" = 43 ]
+	[ "$(stored 3)" = 44 ]
+}
+
+@test "what a killed worker left of a line costs the next reading nothing" {
+	local part
+	for part in '1' '1700000000 b' '1700000000 b 9 ' '1700000000 b 9 4142'; do
+		printf %s "$part" >readings
+		serve 60
+		greet a
+		say "$DATA" 0000000141
+		hears "$ACK" 00000001
+		[ "$(stored 1 | tail -n 1)" = 41 ]
+		stop_servers
+	done
+}
+
 @test "an argument that is none is refused" {
 	expect_error 'service .*gateway.so'
 	local bad
