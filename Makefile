@@ -101,7 +101,11 @@ examples: $(EXAMPLES)
 
 $(BUILD)/examples/%.so: examples/%.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Iinclude -fPIC -shared -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -Iinclude -fPIC -shared -o $@ \
+		$(filter %.c,$^)
+
+# The one that is more than a file.
+$(BUILD)/examples/http.so: $(wildcard examples/http/*.[ch])
 
 # Services of your own, beside the server's files: make mine.so
 OWN = $(patsubst %.c,%.so,$(filter-out server.c master.c worker.c,\
@@ -143,7 +147,7 @@ $(FUZZ:%=build/fuzz/%): build/fuzz/%: fuzz/%.c fuzz/host.h include/preforkd.h
 		$(FUZZ_FLAGS) $(WARNINGS) -o $@ $(filter %.c,$^)
 
 build/fuzz/line: fuzz/host.c examples/line.c
-build/fuzz/http: fuzz/host.c examples/http.c
+build/fuzz/http: fuzz/host.c examples/http.c $(wildcard examples/http/*.[ch])
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
 build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c \
 	text.c)
@@ -305,9 +309,10 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 
 C_FILES = $(wildcard *.c *.h lib/*/*.[ch] services/*.[ch] tests/*.[ch] \
 	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] \
-	bench/peers/*.[ch] include/*.h examples/*.c fuzz/*.[ch])
+	bench/peers/*.[ch] include/*.h examples/*.c \
+	examples/http/*.[ch] fuzz/*.[ch])
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
-	bench/*.c examples/*.c fuzz/*.c) $(PEER_SOURCES)
+	bench/*.c examples/*.c examples/http/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
 	tests/arrows bench/takeover examples/new-service
 

@@ -322,8 +322,10 @@ converse(const unsigned char *bytes, size_t count, bool in_pieces, bool timed)
 		conn.rest_count += size;
 		serve(&conn);
 		if (timed && !conn.ended && conn.now.timed &&
-		    random_below(&conn, 3) == 0)
+		    random_below(&conn, 3) == 0) {
+			conn.answer.timed = true;
 			call(&conn, TIMER);
+		}
 	}
 	if (!conn.ended)
 		call(&conn, END);

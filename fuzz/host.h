@@ -21,6 +21,7 @@ struct host_answer {
 	unsigned char *bytes;
 	size_t count;
 	enum preforkd_reason reason; /* why it ended */
+	bool timed;		     /* the timer has gone off */
 };
 
 static inline void

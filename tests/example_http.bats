@@ -5,13 +5,14 @@
 load helper
 
 make_site() {
-	mkdir -p site/deep/er 'site/a b' site/.hidden
+	mkdir -p site/deep/er 'site/a b' site/.hidden site/.well-known
 	printf '<!DOCTYPE html>\n<title>home</title>\n' >site/index.html
 	printf 'deep\n' >site/deep/er/index.html
 	printf 'body { color: red }\n' >site/deep/style.css
 	printf '%s\n' '{ "from": "json" }' >site/data.json
 	printf 'odd\n' >'site/a b/c%d.txt'
 	printf 'secret\n' >site/.hidden/file
+	printf 'contact\n' >site/.well-known/security.txt
 	printf 'secret\n' >secret
 	ln -s ../secret site/link
 	: >site/empty
@@ -29,6 +30,23 @@ serve() {
 ask() {
 	# shellcheck disable=SC2059
 	printf "$@" | nc -N "$HOST" "$PORT"
+}
+
+# asks STATUS [CURL OPTIONS...] URL: curl gets this status; the answer is in the
+# files "head" and "body".
+asks() {
+	local got status=$1
+	shift
+	got=$(curl -sS -D head -o body -w '%{http_code}' "$@")
+	if [[ $got != "$status" ]]; then
+		echo "curl $* gets $got instead of $status"
+		return 1
+	fi
+}
+
+# field NAME: its value in the file "head".
+field() {
+	sed -n "s/^$1: \(.*\)\r$/\1/Ip" head
 }
 
 # gets STATUS FORMAT...: the answer to it begins with this status.
@@ -90,6 +108,85 @@ needs() {
 	gets 404 'GET /deep/ HTTP/1.1\r\nHost: a\r\n\r\n'
 }
 
+@test "a redirection keeps the query, and stays on this host" {
+	serve
+	asks 301 "$URL/deep/er?x=1&y=%20?/"
+	[ "$(field location)" = '/deep/er/?x=1&y=%20?/' ]
+	mkdir 'site/\host'
+	reload
+	asks 301 --path-as-is "$URL/\\host"
+	[ "$(field location)" = /%5Chost/ ]
+	ask 'GET http://example.org/deep/er?q HTTP/1.1\r\nHost: a\r\n\r\n' |
+		grep -qx $'Location: /deep/er/?q\r'
+}
+
+@test "types, from the table and from /etc/mime.types" {
+	mkdir site
+	local suffix type
+	cat >types <<-'END'
+		avif image/avif
+		CSS text/css
+		csv text/csv
+		htm text/html
+		html text/html
+		jpeg image/jpeg
+		js text/javascript
+		json application/json
+		map application/json
+		md text/markdown
+		mjs text/javascript
+		mp3 audio/mpeg
+		mp4 video/mp4
+		svg image/svg+xml
+		tar.gz application/gzip
+		ttf font/ttf
+		unheard-of application/octet-stream
+		webmanifest application/manifest+json
+		woff font/woff
+		xml application/xml
+		zip application/zip
+	END
+	while read -r suffix type; do
+		echo x >"site/a.$suffix"
+	done <types
+	serve
+	while read -r suffix type; do
+		asks 200 "$URL/a.$suffix"
+		if [[ $(field content-type) != "$type"* ]]; then
+			echo ".$suffix is $(field content-type)"
+			return 1
+		fi
+	done <types
+	cp site/a.html site/a.odt
+	[[ -r /etc/mime.types ]] || skip_or_fail 'no /etc/mime.types'
+	reload
+	asks 200 "$URL/a.odt"
+	[ "$(field content-type)" = application/vnd.oasis.opendocument.text ]
+}
+
+@test "a charset is told only where it is that of the bytes" {
+	mkdir site
+	printf '<p>gr\303\274n' >site/utf8.html
+	printf '<p>gr\374n' >site/latin1.html
+	printf '<p>\355\240\200' >site/surrogate.html
+	printf '\033$B%%"\033(B' >site/iso-2022.txt
+	printf 'a\0b\0' >site/utf16.txt
+	printf '{"a":"\303\274"}' >site/utf8.json
+	serve
+	local name type
+	while read -r name type; do
+		asks 200 "$URL/$name"
+		[ "$(field content-type)" = "$type" ]
+	done <<-'END'
+		utf8.html text/html; charset=utf-8
+		latin1.html text/html
+		surrogate.html text/html
+		iso-2022.txt text/plain
+		utf16.txt text/plain
+		utf8.json application/json
+	END
+}
+
 @test "a path is decoded, and its query left out" {
 	serve
 	[ "$(curl -fsS "$URL/a%20b/c%25d.txt")" = odd ]
@@ -99,7 +196,7 @@ needs() {
 	gets 400 'GET /index.html%%00 HTTP/1.1\r\nHost: a\r\n\r\n'
 }
 
-@test "nothing outside of the directory, nothing hidden, no link" {
+@test "nothing outside of the directory, and nothing hidden" {
 	serve
 	local path
 	for path in /../secret /deep/../../secret /%2e%2e/secret \
@@ -110,6 +207,182 @@ needs() {
 		ask 'GET %s HTTP/1.1\r\nHost: a\r\n\r\n' "$path" >answer
 		not grep -q secret answer
 	done
+}
+
+@test "/.well-known is served, elsewhere it is hidden" {
+	make_site
+	mkdir -p site/deep/.well-known
+	echo no >site/deep/.well-known/security.txt
+	serve
+	[ "$(curl -fsS "$URL/.well-known/security.txt")" = contact ]
+	gets 404 'GET /deep/.well-known/security.txt HTTP/1.1\r\nHost: a\r\n\r\n'
+}
+
+@test "links within the site are followed, and no others" {
+	make_site
+	mkdir -p releases/2 releases/1 site/releases/1 site/releases/2
+	echo one >site/releases/1/index.html
+	echo two >site/releases/2/index.html
+	echo x >site/releases/2/style.css
+	ln -s releases/2 site/current
+	ln -s "$PWD/site/deep" site/releases/2/absolute
+	ln -s current/style.css site/style.css
+	ln -s .hidden/file site/unhidden
+	ln -s nowhere site/dangling
+	ln -s . site/self
+	ln -s loop2 site/loop1
+	ln -s loop1 site/loop2
+	ln -s /etc site/etc
+	ln -s "$PWD/site2" site/sibling
+	mkdir site2
+	echo secret >site2/file
+	serve
+	[ "$(curl -fsS "$URL/current/")" = two ]
+	[ "$(curl -fsS "$URL/current/style.css")" = x ]
+	[ "$(curl -fsS "$URL/style.css")" = x ]
+	[ "$(curl -fsS "$URL/current/absolute/er/")" = deep ]
+	[ "$(curl -fsS "$URL/self/self/self/data.json")" = '{ "from": "json" }' ]
+	[ "$(curl -fsSL "$URL/self")" = "$(<site/index.html)" ]
+	asks 301 "$URL/current"
+	[ "$(field location)" = /current/ ]
+	local path
+	for path in link unhidden dangling loop1 loop1/x etc etc/passwd \
+		sibling/file current/nothing current/style.css/x; do
+		asks 404 "$URL/$path"
+	done
+	log_has 'warning .*/site/etc: left out: a link to what is not below it'
+	ln -sfn releases/1 site/current
+	reload
+	[ "$(curl -fsS "$URL/current/")" = one ]
+}
+
+# --- validators and ranges -----------------------------------------------------
+
+@test "304: who has it already is told so" {
+	serve
+	local path=$URL/data.json etag date
+	asks 200 --etag-save tag "$path"
+	etag=$(field etag) date=$(field last-modified)
+	[ "$(date -d "$date" +%s)" = "$(stat -c %Y site/data.json)" ]
+	asks 304 --etag-compare tag "$path"
+	[ "$(field etag)" = "$etag" ]
+	[ ! -s body ] || [ "$(field content-length)" = '' ]
+	asks 304 -z "$date" "$path"
+	asks 304 -z "$(date -d "$date + 1 second" -R)" "$path"
+	asks 200 -z "$(date -d "$date - 1 second" -R)" "$path"
+	asks 304 -I -H "If-None-Match: $etag" "$path"
+	local value
+	for value in "*" "W/$etag" "\"a,b\", $etag" "\"x\" , , W/$etag"; do
+		asks 304 -H "If-None-Match: $value" "$path"
+	done
+	asks 304 -H 'If-None-Match: "x"' -H "If-None-Match: $etag" "$path"
+	for value in '"x"' 'W/"x"' "${etag//\"/}" '""' '"' "x, $etag"; do
+		asks 200 -H "If-None-Match: $value" "$path"
+	done
+	# The tag counts where there is one; dates may have old formats.
+	asks 200 -H 'If-None-Match: "x"' -H "If-Modified-Since: $date" "$path"
+	for value in "$(TZ=UTC date -d "$date" '+%A, %d-%b-%y %H:%M:%S GMT')" \
+		"$(TZ=UTC date -d "$date" '+%a %b %e %H:%M:%S %Y')"; do
+		asks 304 -H "If-Modified-Since: $value" "$path"
+	done
+	for value in yesterday 0 "$date x" ''; do
+		asks 200 -H "If-Modified-Since: $value" "$path"
+	done
+	asks 404 -H 'If-None-Match: *' "$URL/nothing"
+}
+
+@test "412: who wants what is no longer there is told so" {
+	serve
+	local path=$URL/data.json etag date
+	asks 200 "$path"
+	etag=$(field etag) date=$(field last-modified)
+	asks 412 -H 'If-Match: "x"' "$path"
+	asks 412 -H "If-Match: W/$etag" "$path"
+	asks 200 -H "If-Match: \"x\", $etag" "$path"
+	asks 200 -H 'If-Match: *' "$path"
+	asks 200 -H "If-Unmodified-Since: $date" "$path"
+	asks 412 -H 'If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT' "$path"
+	asks 200 -H "If-Match: $etag" \
+		-H 'If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT' "$path"
+	asks 404 -H 'If-Match: "x"' "$URL/nothing"
+	asks 200 "$path" # the connection has been kept in order
+}
+
+@test "a tag and a date tell versions from each other, over reloads and workers" {
+	serve --workers 2
+	asks 200 "$URL/data.json"
+	local etag
+	etag=$(field etag)
+	touch site/data.json
+	reload
+	asks 304 -H "If-None-Match: $etag" "$URL/data.json"
+	echo '{ "from": "JSON" }' >site/data.json
+	reload
+	asks 200 -H "If-None-Match: $etag" "$URL/data.json"
+	[ "$(field etag)" != "$etag" ]
+	touch -d '+1 day' site/data.json
+	reload
+	asks 200 "$URL/data.json"
+	(($(date -d "$(field last-modified)" +%s) <= $(date -d "$(field date)" +%s)))
+}
+
+@test "206 and 416: a part of a file" {
+	serve
+	local path=$URL/large.bin etag range from count
+	asks 200 "$path"
+	etag=$(field etag)
+	[ "$(field accept-ranges)" = bytes ]
+	while read -r range from count; do
+		asks 206 -r "$range" "$path"
+		cmp body <(tail -c +$((from + 1)) site/large.bin | head -c "$count")
+		[ "$(field content-range)" = \
+			"bytes $from-$((from + count - 1))/1000000" ]
+		[ "$(field content-length)" = "$count" ]
+		[ "$(field etag)" = "$etag" ]
+	done <<-'END'
+		0-0 0 1
+		0-999999 0 1000000
+		0-99999999999999999999999999 0 1000000
+		999999- 999999 1
+		500000-799999 500000 300000
+		-1 999999 1
+		-300000 700000 300000
+		-5000000 0 1000000
+	END
+	for range in 1000000- 1000000-2000000 99999999999999999999999999- -0; do
+		asks 416 -r "$range" "$path"
+		[ "$(field content-range)" = 'bytes */1000000' ]
+	done
+	local odd
+	for odd in bytes=2-1 bytes=a-b bytes=- bytes=0 bytes bytes=0-1,4-5 \
+		lines=0-1 'bytes=0-1 x' 'bytes 0-1'; do
+		asks 200 -H "Range: $odd" "$path"
+		cmp body site/large.bin
+	done
+	asks 200 -I -r 0-0 "$path"
+	asks 200 -r 0-0 "$URL/empty"
+	asks 404 -r 0-0 "$URL/nothing"
+	asks 304 -r 0-0 -H "If-None-Match: $etag" "$path"
+}
+
+@test "If-Range: a part of the same version only" {
+	serve
+	local path=$URL/data.json etag date
+	asks 200 "$path"
+	etag=$(field etag) date=$(field last-modified)
+	asks 206 -r 0-3 -H "If-Range: $etag" "$path"
+	asks 206 -r 0-3 -H "If-Range: $date" "$path"
+	asks 200 -r 0-3 -H 'If-Range: "x"' "$path"
+	asks 200 -r 0-3 -H "If-Range: W/$etag" "$path"
+	asks 200 -r 0-3 -H 'If-Range: Sun, 06 Nov 1994 08:49:37 GMT' "$path"
+	asks 200 -r 0-3 -H 'If-Range: ' -H "If-Range: x" "$path"
+}
+
+@test "a download goes on where it was cut" {
+	serve
+	head -c 300000 site/large.bin >got
+	run -0 curl -fsS -C - -o got "$URL/large.bin"
+	cmp got site/large.bin
 }
 
 # --- the protocol --------------------------------------------------------------
@@ -132,6 +405,27 @@ needs() {
 		'GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n' \
 		'GET / HTTP/1.1\r\nHost: a b\r\n\r\n' \
 		'GET / HTTP/1.1\r\nHost: a/b\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a:b:c\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a:80:80\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a:99999999999999999999\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a:-1\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: :80\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: ::1\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: [::1\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: []\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: [1.2.3.4]\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: [::1]80\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: [v1.]\r\n\r\n' \
+		'GET / HTTP/1.1\r\nHost: a%%2\r\n\r\n' \
+		'GET http:///index.html HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET http:// HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET http://?x HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET http://:80/ HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET http://a:x/ HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET http://u:p@a/ HTTP/1.1\r\nHost: a\r\n\r\n' \
+		'GET https://a/ HTTP/1.1\r\nHost: a\r\n\r\n' \
 		'GET / HTTP/1.1\r\nHost : a\r\n\r\n' \
 		'GET / HTTP/1.1\r\n Host: a\r\n\r\n' \
 		'GET / HTTP/1.1\r\nHost: a\r\nx: y\r\n z\r\n\r\n' \
@@ -145,6 +439,10 @@ needs() {
 		'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n' \
 		'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n' \
 		'POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, gzip\r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n' \
+		'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding:\r\n\r\n' \
 		'\026\003\001\002\000\001'; do
 		gets 400 "$bad"
 	done
@@ -160,13 +458,20 @@ stream_is_closed() {
 	exec 5>&-
 }
 
-@test "404, 405, 411, 505" {
+@test "404, 405, 411, 501, 505" {
 	serve
 	gets 404 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n'
 	gets 404 'HEAD /nothing HTTP/1.1\r\nHost: a\r\n\r\n'
 	local method
-	for method in POST PUT DELETE PATCH OPTIONS TRACE get Head X; do
+	for method in POST PUT DELETE PATCH OPTIONS TRACE; do
 		gets 405 '%s / HTTP/1.1\r\nHost: a\r\n\r\n' "$method"
+	done
+	for method in get Head X PROPFIND; do
+		gets 501 '%s / HTTP/1.1\r\nHost: a\r\n\r\n' "$method"
+	done
+	local coding
+	for coding in 'gzip, chunked' 'x-new' 'x-new, chunked'; do
+		gets 501 'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %s\r\n\r\n' "$coding"
 	done
 	gets 405 'OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n'
 	gets 405 'CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n'
@@ -194,20 +499,48 @@ stream_is_closed() {
 	local long
 	long=$(head -c 9000 /dev/zero | tr '\0' a)
 	gets 414 'GET /%s HTTP/1.1\r\nHost: a\r\n\r\n' "$long"
-	gets 431 'GET / HTTP/1.1\r\nHost: a\r\nx: %s\r\n\r\n' "$long"
+	gets 431 'GET / HTTP/1.1\r\nHost: a\r\nx: %s\r\n\r\n' "$long$long"
 	gets 431 'GET / HTTP/1.1\r\nHost: a\r\n%s' \
-		"$(printf 'x: y\\r\\n%.0s' {1..2000})"
-	gets 200 'GET /?%s HTTP/1.1\r\nHost: a\r\n\r\n' "${long:0:8000}"
+		"$(printf 'x: y\\r\\n%.0s' {1..4000})"
+	gets 200 'GET /?%s HTTP/1.1\r\nHost: a\r\nx: %s\r\ny: %s\r\n\r\n' \
+		"${long:0:8000}" "${long:0:8000}" "${long:0:8000}"
 }
 
-@test "408: a request that does not come whole" {
-	serve
+# drips FORMAT TEXT: sends the one, and then the other again and again until the
+# server ends the connection; prints the first line of the answer.
+drips() {
+	local line client
 	exec 5<>"/dev/tcp/$HOST/$PORT"
-	printf 'GET / HTTP/1.1\r\nHost: a\r\n' >&5
-	local line
-	read -r -t "$PATIENCE" line <&5
+	# shellcheck disable=SC2059
+	printf "$1" >&5
+	while sleep 0.5 && printf %b "$2" >&5; do :; done 2>/dev/null &
+	client=$!
+	line=$(timeout 40 cat <&5 2>/dev/null | head -n 1)
+	kill "$client" 2>/dev/null || true
 	exec 5>&-
-	[ "$line" = $'HTTP/1.1 408 Request Timeout\r' ]
+	echo "${line%$'\r'}"
+}
+
+@test "408: a request that does not come whole, however it is spun out" {
+	serve
+	drips 'GET / HTTP/1.1\r\nHost: a\r\n' '' >slow.1 &
+	CLIENTS+=("$!")
+	drips 'GET / HTTP/1.1\r\n' 'x: y\r\n' >slow.2 &
+	CLIENTS+=("$!")
+	drips '\r' '' >slow.3 &
+	CLIENTS+=("$!")
+	drips '\r\n' '\r\n' >slow.4 &
+	CLIENTS+=("$!")
+	drips 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9999\r\n\r\n' x \
+		>slow.5 &
+	CLIENTS+=("$!")
+	local i
+	for i in 1 2 3 4 5; do
+		wait_until test -s "slow.$i"
+		[ "$i" -eq 5 ] || [ "$(<"slow.$i")" = \
+			'HTTP/1.1 408 Request Timeout' ]
+	done
+	[ "$(<slow.5)" = 'HTTP/1.1 405 Method Not Allowed' ]
 }
 
 @test "a small body is read over" {
@@ -276,6 +609,11 @@ requests() {
 	}'
 }
 
+# plain: without the fields that are not the same each time.
+plain() {
+	sed -E '/^(Date|Last-Modified|ETag|Accept-Ranges): /d'
+}
+
 responses() {
 	awk -v files="$1" -v count="$2" 'BEGIN {
 		for (i = 0; i < count; i++) {
@@ -291,14 +629,14 @@ responses() {
 @test "50,000 pipelined requests are answered in their order" {
 	make_numbers 50
 	serve
-	requests 50 50000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output
+	requests 50 50000 | nc -N "$HOST" "$PORT" | plain >output
 	cmp output <(responses 50 50000)
 }
 
 @test "pipelined requests while workers are killed: the same" {
 	make_numbers 50
 	serve --workers 1
-	requests 50 200000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output &
+	requests 50 200000 | nc -N "$HOST" "$PORT" | plain >output &
 	local client=$!
 	kill_workers 15
 	wait "$client"
@@ -308,7 +646,7 @@ responses() {
 @test "pipelined requests over reloads: the same" {
 	make_numbers 50
 	serve --workers 2
-	requests 50 200000 | nc -N "$HOST" "$PORT" | sed '/^Date: /d' >output &
+	requests 50 200000 | nc -N "$HOST" "$PORT" | plain >output &
 	local client=$! i
 	for i in {1..5}; do
 		reload
@@ -388,14 +726,76 @@ responses() {
 	done
 	log_has 'nowhere: No such file or directory'
 	serve
-	truncate -s 80M site/huge
+	mv site site.away
 	reload
-	log_has 'site/huge: with it the site has more than 64 MiB'
-	log_has 'reload failed: .*; nothing has changed'
+	log_has 'reload failed: .*/site: No such file or directory; nothing has changed'
 	[ "$(curl -fsS "$URL/deep/er/")" = deep ]
-	rm site/huge
+	mv site.away site
 	reload
 	log_has ' reloaded: '
+}
+
+@test "what cannot be read is forbidden, and the rest is served" {
+	make_site
+	mkdir -p site/lost+found site/listed
+	echo x >site/private.txt
+	echo x >site/listed/file
+	mkfifo site/fifo
+	chmod 0 site/private.txt site/lost+found
+	chmod 600 site/listed
+	# Root reads everything, unless it may not.
+	((EUID != 0)) ||
+		LAUNCHER=(setpriv --bounding-set=-dac_override,-dac_read_search)
+	serve --workers 1
+	chmod 700 site/lost+found site/listed
+	asks 403 "$URL/private.txt"
+	asks 403 -I "$URL/private.txt"
+	asks 301 "$URL/lost+found"
+	asks 403 "$URL/lost+found/"
+	asks 403 "$URL/listed/file"
+	asks 404 "$URL/fifo"
+	[ "$(curl -fsS "$URL/data.json")" = '{ "from": "json" }' ]
+	log_has 'warning .*/site/private.txt: Permission denied'
+	log_has 'warning .*/site/lost\+found: Permission denied'
+	chmod 600 site/private.txt
+	reload
+	asks 200 "$URL/private.txt"
+}
+
+@test "what is too large is forbidden, and the rest is served" {
+	make_site
+	head -c 100000 /dev/zero >site/zeros
+	head -c 90000000 /dev/zero >site/huge
+	start_server --workers 1 \
+		--listen "127.0.0.1:0=$EXAMPLES/http.so:1,$PWD/site" \
+		--listen "127.0.0.1:0=$EXAMPLES/http.so:$PWD/site"
+	URL=http://$HOST:$PORT
+	asks 403 "$URL/huge"
+	[ "$(curl -fsS "$URL/data.json")" = '{ "from": "json" }' ]
+	log_has 'warning .*/site/huge: forbidden, .*: write "MIB,DIRECTORY"'
+	asks 200 -I "http://$HOST:$(ports | tail -n 1)/huge"
+	[ "$(field content-length)" = 90000000 ]
+}
+
+@test "files that come and go while the site is read fail no reload" {
+	mkdir site
+	local i
+	for i in {1..300}; do
+		echo x >"site/f$i"
+	done
+	serve --workers 1
+	(while :; do
+		for i in {1..300}; do
+			echo new >"site/new$i"
+			mv "site/new$i" "site/f$i"
+		done
+	done) 3>&- &
+	CLIENTS+=("$!")
+	for i in {1..10}; do
+		reload
+	done
+	not log_has 'reload failed'
+	asks 200 "$URL/f1"
 }
 
 # --- clients that nobody here wrote --------------------------------------------
