@@ -18,7 +18,8 @@
  * - a call that crashes (SIGSEGV, abort, exit, ...) is made once more, in a
  *   process whose memory no client has touched; if it crashes again, that
  *   connection is closed with a reset, and no other one notices;
- * - a call that takes longer than `hang-timeout` costs its connection, too;
+ * - a call that takes longer than `hang-timeout` costs its connection, too, and
+ *   the others of its worker wait for so long;
  * - a call whose process is killed from outside is made again, on the same
  *   bytes and the state from before.
  *
