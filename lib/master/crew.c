@@ -74,9 +74,10 @@ crew_is_down(const struct crew *crew, const struct slot *slot)
 		return false;
 	if (!slot->pair)
 		return slot->restart_ms > crew->now_ms;
-	return slot->pair->state == PAIR_STARTING &&
-	    (slot->restart.early > 1 ||
-		crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS);
+	return slot->pair->rescuing ||
+	    (slot->pair->state == PAIR_STARTING &&
+		(slot->restart.early > 1 ||
+		    crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS));
 }
 
 /* Sums up the counters that services name, which each slot has for itself. */
@@ -145,7 +146,7 @@ bool
 crew_can_take(const struct crew *crew, const struct pair *pair)
 {
 	return crew->slots[pair->slot].wanted && pair->state == PAIR_SERVING &&
-	    has_room(crew, pair);
+	    !pair->rescuing && has_room(crew, pair);
 }
 
 struct pair *
@@ -269,8 +270,9 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 {
 	pair->taking_over = true;
 	pair->takeover_due = true;
-	pair->told_candidate = false;
+	pair->told_candidate = pair->rescuing = false;
 	pair->verdict = verdict;
+	backoff_end(&pair->order);
 	pair->worker_ms = crew->now_ms;
 	pair->hung = pair->killed = pair->stuck = false;
 	pair->stopped_ms = 0;
@@ -286,8 +288,10 @@ is_candidates_turn(const struct pair *pair)
 	return pair->switching || (pair->heir == 0 && pair->candidate > 0);
 }
 
+/* There may be a moment in which it cannot be sent, or nobody be born. */
 static void
-send_candidate_order(struct pair *pair, const struct config *config)
+send_candidate_order(
+    struct crew *crew, struct pair *pair, const struct config *config)
 {
 	const struct control_message message = { .type = CONTROL_CANDIDATE,
 		.pid = pair->seed > 0 ? pair->seed : pair->heir,
@@ -295,11 +299,12 @@ send_candidate_order(struct pair *pair, const struct config *config)
 	const struct control_bytes bytes = { .bytes = (void *)config,
 		.size = sizeof *config };
 
-	pair->candidate_asked = true;
 	pair_continue(pair);
-	pair_send_waiting(
+	pair->candidate_asked = pair_send_waiting(
 	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
 	    &message, &bytes);
+	if (!pair->candidate_asked)
+		backoff_begin(&pair->birth, crew->now_ms);
 }
 
 /* As far as we know worker and standby are dead. But a worker may have cloned a
@@ -316,30 +321,63 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 	const struct control_message message = { .type = CONTROL_TAKE_OVER,
 		.serial = pair->takeover + 1,
 		.value = pair->verdict };
+	bool candidate = is_candidates_turn(pair);
 
-	if (!pair->takeover_due || pair_has_dying(pair))
+	if (!pair->takeover_due || pair_has_dying(pair) ||
+	    (pair->rescuing && !candidate) ||
+	    !backoff_is_over(&pair->order, crew->now_ms))
 		return;
-	pair->takeover_due = false;
-	pair->takeover++;
-	pair->told_candidate = is_candidates_turn(pair);
 	pair_continue(pair);
-	pair_send_waiting(
-	    pair->standby[pair->told_candidate ? pair->side ^ 1 : pair->side],
-	    &message, NULL);
+	if (!pair_send_waiting(
+		pair->standby[candidate ? pair->side ^ 1 : pair->side],
+		&message, NULL)) {
+		backoff_begin(&pair->order, crew->now_ms);
+		return;
+	}
+	backoff_end(&pair->order);
+	pair->takeover_due = false;
+	pair->told_candidate = candidate;
+	pair->takeover++;
 	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
 }
 
-/* There was nobody: a candidate takes over. Where there was somebody all the
- * same, who was slow, he finds it claimed. */
+bool
+crew_needs_rescuer(const struct pair *pair)
+{
+	return pair->rescuing && pair->seed > 0 && pair->candidate == 0 &&
+	    !pair->candidate_asked;
+}
+
+static void
+bear_rescuer(struct crew *crew, struct pair *pair)
+{
+	if (crew_needs_rescuer(pair) &&
+	    backoff_is_over(&pair->birth, crew->now_ms))
+		send_candidate_order(crew, pair, &crew->config);
+}
+
+/* There was nobody: a candidate takes over, once it has loaded its services;
+ * the connections wait for it. Where there was somebody all the same, who was
+ * slow, he finds it claimed. */
 static void
 tell_candidate(struct crew *crew, struct pair *pair)
 {
 	pair->rescue_ms = 0;
+	pair->takeover_due = pair->rescuing = true;
+	pair->deadline_ms = crew->config.start_timeout_ms == 0
+	    ? 0
+	    : crew->now_ms + CREW_START_MS + crew->config.start_timeout_ms;
+	crew_send_takeover(crew, pair);
+	bear_rescuer(crew, pair);
+}
+
+/* What a candidate has cloned before it died waits where that one did. */
+static void
+tell_other_side(struct crew *crew, struct pair *pair)
+{
+	pair->side ^= 1;
 	pair->takeover_due = true;
-	if (pair->candidate > 0)
-		crew_send_takeover(crew, pair);
-	else if (!pair->candidate_asked)
-		send_candidate_order(pair, &crew->config);
+	crew_send_takeover(crew, pair);
 }
 
 /* Nobody that we know of has taken over yet. If somebody else has begun to and
@@ -356,9 +394,12 @@ rescue(struct crew *crew, struct pair *pair)
 		return;
 	if (taker != 0 && !pair_is_child(taker))
 		crew_order_takeover(crew, pair, pair->verdict);
-	else if ((pair->seed > 0 || pair->candidate > 0) &&
-	    slot_claim_takeover(pair->memory, pair->takeover, getpid()))
+	else if (!slot_claim_takeover(pair->memory, pair->takeover, getpid()))
+		return; /* somebody is about to */
+	else if (pair->seed > 0 || pair->candidate > 0)
 		tell_candidate(crew, pair);
+	else
+		tell_other_side(crew, pair);
 }
 
 void
@@ -367,11 +408,17 @@ crew_give_up(struct pair *pair)
 	const struct control_message message = { .type = CONTROL_TAKE_OVER,
 		.value = VERDICT_RESET };
 
-	pair->takeover_due = false;
+	bool sent;
+
+	pair->takeover_due = pair->rescuing = false;
 	pair_kill(pair);
-	pair_send_waiting(pair->standby[0], &message, NULL);
-	pair_send_waiting(pair->standby[1], &message, NULL);
-	pair_send_waiting(pair->nursery, &message, NULL);
+	sent = pair_send_waiting(pair->standby[0], &message, NULL);
+	sent &= pair_send_waiting(pair->standby[1], &message, NULL);
+	sent &= pair_send_waiting(pair->nursery, &message, NULL);
+	if (sent)
+		backoff_end(&pair->reset);
+	else
+		backoff_begin(&pair->reset, clock_ms());
 }
 
 void
@@ -475,7 +522,9 @@ void
 crew_ask_candidate(
     struct crew *crew, struct pair *pair, const struct config *next)
 {
-	if (pair->candidate_asked || pair->taking_over || pair_has_dying(pair))
+	if (pair->candidate_asked || pair->taking_over ||
+	    pair_has_dying(pair) ||
+	    !backoff_is_over(&pair->birth, crew->now_ms))
 		return;
 	if (pair->seed_lost)
 		snprintf(crew->failure, sizeof crew->failure,
@@ -483,7 +532,7 @@ crew_ask_candidate(
 		    "services: restart the server",
 		    pair->slot);
 	else if (pair->seed > 0 || pair->heir > 0)
-		send_candidate_order(pair, next);
+		send_candidate_order(crew, pair, next);
 }
 
 void
@@ -493,6 +542,7 @@ crew_dismiss_candidate(struct pair *pair)
 		pair_dismiss(pair, pair->candidate);
 	pair->candidate = 0;
 	pair->candidate_asked = pair->candidate_ready = false;
+	backoff_end(&pair->birth);
 }
 
 /* ---- retiring ----------------------------------------------------------- */
@@ -553,12 +603,16 @@ may_be_in_call(const struct crew *crew, const struct pair *pair)
 static void
 log_overdue(const struct pair *pair)
 {
-	if (pair->taking_over)
+	pid_t told = pair->told_candidate ? pair->candidate : pair->heir;
+
+	if (pair->taking_over && told > 0)
 		log_warning("standby %u (pid %d) has not taken over in %d ms: "
 			    "giving the slot up",
-		    pair->slot,
-		    (int)(pair->told_candidate ? pair->candidate : pair->heir),
-		    CREW_START_MS);
+		    pair->slot, (int)told, CREW_START_MS);
+	else if (pair->taking_over)
+		log_warning("slot %u has no worker and nobody to take over: "
+			    "giving it up",
+		    pair->slot);
 	else
 		log_warning("worker %u (pid %d) is still %s: killing it",
 		    pair->slot, (int)pair->worker,
@@ -587,13 +641,19 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 		crew_give_up(pair);
 }
 
+/* Does again what has failed for a moment. */
 static void
-clone_again(struct crew *crew, struct pair *pair)
+try_again(struct crew *crew, struct pair *pair)
 {
-	if (pair->clone_ms == 0 || crew->now_ms < pair->clone_ms)
-		return;
-	pair->clone_ms = 0;
-	pair_order(pair, CONTROL_CLONE, 0);
+	if (backoff_is_due(&pair->clone, crew->now_ms)) {
+		pair->clone.due_ms = 0; /* the wait stays, if it fails anew */
+		pair_order(pair, CONTROL_CLONE, 0);
+	}
+	if (backoff_is_due(&pair->reset, crew->now_ms))
+		crew_give_up(pair);
+	if (backoff_is_due(&pair->order, crew->now_ms))
+		crew_send_takeover(crew, pair);
+	bear_rescuer(crew, pair);
 }
 
 void
@@ -602,7 +662,7 @@ crew_keep_time(struct crew *crew)
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair) {
 			enforce_deadline(crew, crew->slots[i].pair);
-			clone_again(crew, crew->slots[i].pair);
+			try_again(crew, crew->slots[i].pair);
 			rescue(crew, crew->slots[i].pair);
 			pair_send_rest(crew->slots[i].pair, crew->now_ms);
 		}
@@ -610,16 +670,28 @@ crew_keep_time(struct crew *crew)
 		hang_look(crew);
 }
 
+/* What is overdue waits for something else, which wakes us. */
+static uint64_t
+earlier_yet(uint64_t due_ms, uint64_t other_ms, uint64_t now_ms)
+{
+	return other_ms > now_ms ? clock_earlier(due_ms, other_ms) : due_ms;
+}
+
 static uint64_t
 pair_due_ms(const struct pair *pair, uint64_t now_ms)
 {
-	uint64_t due_ms = clock_earlier(pair->deadline_ms, pair->clone_ms);
+	uint64_t due_ms = clock_earlier(pair->deadline_ms, pair->clone.due_ms);
 
+	due_ms = clock_earlier(due_ms, pair->reset.due_ms);
 	due_ms = clock_earlier(due_ms, pair->rescue_ms);
 	due_ms = clock_earlier(due_ms, pair->hand_ms);
-	if (pair->state == PAIR_STARTING &&
-	    pair->started_ms + CREW_SOON_MS > now_ms)
-		due_ms = clock_earlier(due_ms, pair->started_ms + CREW_SOON_MS);
+	due_ms = earlier_yet(due_ms, pair->order.due_ms, now_ms);
+	due_ms = earlier_yet(due_ms, pair->birth.due_ms, now_ms);
+	if (pair->state == PAIR_STARTING)
+		due_ms = earlier_yet(
+		    due_ms, pair->started_ms + CREW_SOON_MS, now_ms);
+	if (crew_needs_rescuer(pair) && pair->birth.due_ms == 0)
+		due_ms = clock_earlier(due_ms, now_ms);
 	if (pair->outbox.first)
 		due_ms = clock_earlier(due_ms, now_ms + SEND_AGAIN_MS);
 	return due_ms;

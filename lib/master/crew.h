@@ -115,6 +115,8 @@ void crew_serve(struct crew *, struct pair *);
 void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
 /* Does so where it had to wait for somebody to die, if nobody is any more. */
 void crew_send_takeover(struct crew *, struct pair *);
+/* True while nobody but a candidate of the seed's can take over. */
+bool crew_needs_rescuer(const struct pair *);
 
 /* Kills a pair, with whoever of it we do not know yet: a slot is lost; or has
  * come to its end. */

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "lib/base/log.h"
 #include "lib/master/handover.h"
@@ -45,6 +46,15 @@ describe_death(
 	return death;
 }
 
+static const char *
+describe_successor(const struct pair *pair)
+{
+	if (pair->heir > 0 || pair->candidate > 0)
+		return "its standby takes over";
+	return pair->seed > 0 ? "it had no standby: its seed makes a successor"
+			      : "it had no standby";
+}
+
 /* A service can die as often as a client likes. */
 static void
 log_death(struct crew *crew, const struct pair *pair, const struct death *death,
@@ -59,9 +69,9 @@ log_death(struct crew *crew, const struct pair *pair, const struct death *death,
 		log_warning("%" PRIu64 " more deaths of workers in a call of "
 			    "their service were not logged",
 		    withheld);
-	log_warning("worker %u (pid %d) %s%s%s; its standby takes over",
-	    pair->slot, (int)pid, pair_death(death->status).text,
-	    *pair->doing ? " while " : "", pair->doing);
+	log_warning("worker %u (pid %d) %s%s%s; %s", pair->slot, (int)pid,
+	    pair_death(death->status).text, *pair->doing ? " while " : "",
+	    pair->doing, describe_successor(pair));
 }
 
 static void
@@ -224,6 +234,18 @@ standby_died(struct crew *crew, struct pair *pair, int status)
 		pair_order(pair, CONTROL_CLONE, 0);
 }
 
+/* Its services cannot be loaded for now, as while files are replaced. The
+ * connections wait, for as long as the deadline of the take-over says. */
+static void
+put_off_rescue(struct crew *crew, struct pair *pair, int status)
+{
+	backoff_begin(&pair->birth, crew->now_ms);
+	log_warning("the successor of worker %u %s; trying again in %" PRIu64
+		    " ms",
+	    pair->slot, describe_end(crew, pair, status).text,
+	    pair->birth.wait_ms);
+}
+
 /* A kill from outside is no fault of the new configuration: it is asked again.
  * While the candidate is taking over, the standby can still do so. */
 static void
@@ -239,11 +261,20 @@ candidate_died(struct crew *crew, struct pair *pair, int status)
 		snprintf(crew->failure, sizeof crew->failure,
 		    "the candidate for worker %u %s", pair->slot,
 		    describe_end(crew, pair, status).text);
+	if (!killed && pair->rescuing)
+		put_off_rescue(crew, pair, status);
 	*pair->failure = *pair->doing = '\0';
 	pair->useless = false;
 	pair->switching = false;
 	if (!pair->taking_over || !pair->told_candidate)
 		return;
+	if (pair->rescuing &&
+	    slot_claim_takeover(pair->memory, pair->takeover, getpid())) {
+		/* It has not begun to: the order is void, the next gets one. */
+		pair->told_candidate = false;
+		pair->takeover_due = true;
+		return;
+	}
 	if (pair->heir == 0 && !killed)
 		crew_give_up(pair); /* the next one would do no better */
 	else

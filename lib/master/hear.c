@@ -1,6 +1,5 @@
 #include "lib/master/hear.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,7 +10,19 @@
 #include "lib/master/hang.h"
 #include "lib/master/lending.h"
 
-enum { CLONE_AGAIN_MS = 1000 };
+enum { CLONE_LOG_MS = 60000 }; /* at most a line about it in this time */
+
+static void
+clone_later(struct crew *crew, struct pair *pair, uint64_t error)
+{
+	backoff_begin(&pair->clone, crew->now_ms);
+	if (pair->clone_logged_ms != 0 &&
+	    crew->now_ms - pair->clone_logged_ms < CLONE_LOG_MS)
+		return;
+	pair->clone_logged_ms = crew->now_ms;
+	log_warning("cannot clone standby %u: %s; trying until it can be done",
+	    pair->slot, strerror((int)error));
+}
 
 /* There is to be one standby. A second one can come of an order that was given
  * twice, as the first time seemed lost. */
@@ -21,15 +32,13 @@ know_heir(struct crew *crew, struct pair *pair, pid_t pid, uint64_t error)
 	if (pair->heir > 0 && pair->heir != pid)
 		pair_dismiss(pair, pair->heir);
 	pair->heir = pid > 0 ? pid : 0;
-	pair->clone_ms = 0;
+	if (pid > 0)
+		backoff_end(&pair->clone);
+	else
+		clone_later(crew, pair, error);
 	if (pid > 0 && !pair_is_child(pid)) {
 		pair->heir = 0;
 		pair_order(pair, CONTROL_CLONE, 0);
-	} else if (pid <= 0) {
-		log_warning(
-		    "cannot clone standby %u: %s; trying again in %d ms",
-		    pair->slot, strerror((int)error), CLONE_AGAIN_MS);
-		pair->clone_ms = crew->now_ms + CLONE_AGAIN_MS;
 	}
 }
 
@@ -67,7 +76,8 @@ take_taken(
 	else if (pair->heir == message->pid)
 		pair->heir = 0;
 	pair->worker = message->pid;
-	pair->taking_over = false;
+	pair->taking_over = pair->rescuing = false;
+	backoff_end(&pair->birth);
 	pair->rescue_ms = 0;
 	pair->deadline_ms = 0;
 	pair->watch = (struct pair_watch) { 0 };
@@ -88,14 +98,24 @@ know_candidate(struct crew *crew, struct pair *pair, pid_t pid)
 	crew_send_takeover(crew, pair); /* if it is waited for */
 }
 
+/* It is asked for again in a while. Only a reload can do without. */
+static void
+bear_later(struct crew *crew, struct pair *pair, uint64_t error)
+{
+	pair->candidate_asked = false;
+	backoff_begin(&pair->birth, crew->now_ms);
+	if (!pair->taking_over && backoff_is_long(&pair->birth))
+		snprintf(crew->failure, sizeof crew->failure,
+		    "cannot make a candidate for worker %u: %s", pair->slot,
+		    strerror((int)error));
+}
+
 static void
 take_born(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
 	if (message->standby <= 0)
-		snprintf(crew->failure, sizeof crew->failure,
-		    "cannot make a candidate for worker %u: %s", pair->slot,
-		    strerror((int)message->value));
+		bear_later(crew, pair, message->value);
 	else if (pair_is_child(message->standby))
 		know_candidate(crew, pair, message->standby);
 	else if (pair->candidate == 0)
@@ -109,6 +129,7 @@ take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
 	if (pair->candidate != pid)
 		return;
 	*pair->doing = '\0';
+	backoff_end(&pair->birth);
 	pair->candidate_ready = true;
 }
 
@@ -232,7 +253,7 @@ hear_socket(struct crew *crew, struct pair *pair, int control)
 	while ((result = control_receive(
 		    control, &message, &fd, NULL, MSG_DONTWAIT)) > 0)
 		take_message(crew, pair, &message, fd);
-	return result < 0 && errno == EAGAIN;
+	return result < 0; /* for now: what is left is reported again */
 }
 
 /* The slot's processes share their ends: when one has gone all have. What is

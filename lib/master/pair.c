@@ -324,13 +324,13 @@ pair_order(struct pair *pair, enum control_type type, uint64_t value)
 	pair_send(pair, &message, -1);
 }
 
-void
+bool
 pair_send_waiting(int end, const struct control_message *message,
     const struct control_bytes *bytes)
 {
 	/* Nobody there is no error: the end of the whole slot shows it. */
-	if (end >= 0)
-		control_send(end, message, -1, bytes);
+	return end < 0 || control_send(end, message, -1, bytes) == 0 ||
+	    control_is_over(errno);
 }
 
 /* signal(7); libc has no portable way to name them. */

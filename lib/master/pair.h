@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "lib/base/backoff.h"
 #include "lib/base/config.h"
 #include "lib/master/outbox.h"
 #include "lib/master/verdict.h"
@@ -58,6 +59,7 @@ struct pair {
 	enum pair_state state;
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
+	bool rescuing;	      /* there was nobody: the seed makes a successor */
 	bool told_candidate;  /* it was the candidate that was told */
 	uint64_t rescue_ms;   /* if nobody has taken over by then, a candidate
 				 is to; 0: no candidate can be had */
@@ -71,7 +73,10 @@ struct pair {
 	uint64_t started_ms;
 	uint64_t worker_ms;   /* the worker works, or is told to, since then */
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
-	uint64_t clone_ms;    /* a standby is asked for then; 0: not */
+	/* What has failed for a moment is tried again: a standby is asked for,
+	 * a candidate, the order to take over is sent, or the one to end. */
+	struct backoff clone, birth, order, reset;
+	uint64_t clone_logged_ms; /* that there is no standby; 0: never */
 	uint64_t hand_ms;     /* to hand connections over again then; 0: not */
 	struct outbox outbox; /* to the worker */
 	uint64_t deaf_ms;     /* nothing was taken of it since then */
@@ -126,8 +131,9 @@ void pair_send(struct pair *, const struct control_message *, int fd);
  * killed, and its successor reads. */
 void pair_send_rest(struct pair *, uint64_t now_ms);
 
-/* Sends a message to whoever reads that end: a standby's or the seed's. */
-void pair_send_waiting(
+/* Sends a message to whoever reads that end: a standby's or the seed's. False
+ * where it has to be sent again in a while. */
+bool pair_send_waiting(
     int end, const struct control_message *, const struct control_bytes *bytes);
 
 /* Sends an order that needs no more than a value. */

@@ -55,25 +55,29 @@ send_flagged(int control, const struct control_message *message, int fd,
 	return sent < 0 ? -1 : 0;
 }
 
+/* What a send can lack for a moment: sendmsg(2), unix(7). */
+static bool
+is_scarcity(int error)
+{
+	return error == EAGAIN || error == ENOBUFS || error == ENOMEM ||
+	    error == ETOOMANYREFS;
+}
+
 int
 control_send(int control, const struct control_message *message, int fd,
     const struct control_bytes *bytes)
 {
-	return send_flagged(control, message, fd, bytes, MSG_DONTWAIT);
+	int result = send_flagged(control, message, fd, bytes, MSG_DONTWAIT);
+
+	return result < 0 && is_scarcity(errno)
+	    ? send_flagged(control, message, fd, bytes, MSG_DONTWAIT)
+	    : result;
 }
 
 bool
 control_is_over(int error)
 {
 	return error == EPIPE || error == ECONNRESET;
-}
-
-/* What a send with a descriptor can lack for a moment: sendmsg(2), unix(7). */
-static bool
-is_scarcity(int error)
-{
-	return error == EAGAIN || error == ENOBUFS || error == ENOMEM ||
-	    error == ETOOMANYREFS;
 }
 
 int
@@ -98,6 +102,18 @@ received_fd(struct msghdr *header)
 	    rights->cmsg_len == CMSG_LEN(sizeof fd))
 		memcpy(&fd, CMSG_DATA(rights), sizeof fd);
 	return fd;
+}
+
+/* Whoever waits for a message waits on. */
+static bool
+is_passing(int error, int flags)
+{
+	if (error == EINTR)
+		return true;
+	if ((flags & MSG_DONTWAIT) || !is_scarcity(error))
+		return false;
+	poll(NULL, 0, AGAIN_MS);
+	return true;
 }
 
 static int
@@ -129,7 +145,7 @@ control_receive(int control, struct control_message *message, int *fd,
 	}
 	do
 		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
-	while (received < 0 && errno == EINTR);
+	while (received < 0 && is_passing(errno, flags));
 	if (received <= 0) /* ECONNRESET: gone with our messages unread */
 		return received < 0 && errno != ECONNRESET ? -1 : 0;
 	*fd = received_fd(&header);

@@ -124,7 +124,7 @@ int control_pair(int pair[2]);
 /* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
  * unless NULL, and never waits. Returns 0, or -1 with errno: of the other side
  * (control_is_over), or EAGAIN where it has not read for a while, or of the
- * kernel's resources. */
+ * kernel's resources, where a second try has failed, too: again, in a while. */
 int control_send(int control, const struct control_message *, int fd,
     const struct control_bytes *bytes);
 

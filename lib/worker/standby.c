@@ -14,14 +14,22 @@ standby_size_table(unsigned fds)
 		close((int)fds - 1);
 }
 
+/* The system call itself: libc's fork has no flags. Nothing that its fork
+ * handlers would do is missed by a process of one thread. */
+static long
+clone_once(void)
+{
+	return syscall(
+	    SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0L, 0L, 0L, 0L);
+}
+
 pid_t
 standby_clone(pid_t master)
 {
-	/* The system call itself: libc's fork has no flags. Nothing that its
-	 * fork handlers would do is missed by a process of one thread. */
-	long pid = syscall(
-	    SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0L, 0L, 0L, 0L);
+	long pid = clone_once();
 
+	if (pid < 0)
+		pid = clone_once(); /* then it is for the master to wait */
 	if (pid != 0)
 		return (pid_t)pid;
 	/* A clone does not inherit this; the master may be gone already. */
