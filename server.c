@@ -16,6 +16,7 @@
 #include "lib/base/log.h"
 #include "lib/base/service.h"
 #include "lib/base/title.h"
+#include "lib/master/trial.h"
 #include "lib/slot/control.h"
 #include "master.h"
 
@@ -248,7 +249,7 @@ check_services(const struct config_source *source, const struct config *config,
 	bool valid = true;
 
 	for (unsigned n = 0; n < config->listen_count; n++)
-		if (!services_try(config, n, error)) {
+		if (!trial_load(config, n, error)) {
 			config_complain(source, config, n, error, report);
 			valid = false;
 		}

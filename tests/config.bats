@@ -114,6 +114,49 @@ build_service() {
 	cc -shared -fPIC -I"$BATS_TEST_DIRNAME/../include" -o "$1" service.c
 }
 
+# build_constructor FILE STATEMENT: an object that runs it as it is loaded.
+build_constructor() {
+	cat >constructor.c <<-END
+		#include <stdlib.h>
+		#include <unistd.h>
+		__attribute__((constructor)) static void
+		construct(void)
+		{
+			$2;
+		}
+	END
+	cc -shared -fPIC -o "$1" constructor.c
+}
+
+# What a deployment is protected by is to survive what it looks for.
+@test "--check names a shared object that crashes, ends or hangs it" {
+	export ASAN_OPTIONS=handle_segv=0:handle_sigbus=0:handle_abort=0
+	local length
+	for length in 64 4096 8192 12000; do
+		head -c "$length" "$TEST_PROGRAMS/probe-1.so" >half.so
+		configure "" "listen = :7=./half.so"
+		check
+		[ "$status" -eq 1 ]
+		[[ $stderr == *"a.conf:2: "*"service ./half.so: "* ]]
+	done
+	build_constructor abort.so 'abort()'
+	build_constructor exit.so 'exit(0)'
+	build_constructor hang.so 'for (;;) pause()'
+	build_constructor close.so 'close(3); close(4); close(5); for (;;) pause()'
+	build_service good.so 1
+	configure 'listen = :7=./abort.so' 'listen = :8=./exit.so' \
+		'listen = :9=./hang.so' 'listen = :10=./close.so' \
+		'listen = :11=./good.so' 'start-timeout = 500ms'
+	check
+	[ "$status" -eq 1 ]
+	[ -z "$output" ]
+	[[ $stderr == *'service ./abort.so: the process that loaded it was killed by SIGABRT'* ]]
+	[[ $stderr == *'service ./exit.so: the process that loaded it exited with status 0'* ]]
+	[[ $stderr == *'service ./hang.so: loading it has not ended in 500 ms: '*'start-timeout'* ]]
+	[[ $stderr == *'service ./close.so: loading it has not ended in 500 ms'* ]]
+	[[ $stderr != *good.so* ]]
+}
+
 @test "--check loads the shared objects that are named" {
 	build_service good.so 1
 	build_service old.so 0
