@@ -97,13 +97,15 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 struct voice {
 	struct worker *worker;
 	int control;
+	bool last; /* what it does is its last */
 };
 
 static void
 tell_doing(void *context, const char *doing)
 {
 	const struct voice *voice = context;
-	struct control_message message = { .type = CONTROL_DOING };
+	struct control_message message = { .type = CONTROL_DOING,
+		.value = voice->last };
 
 	snprintf(message.text, sizeof message.text, "%s", doing);
 	tell(voice->worker, voice->control, &message, -1);
@@ -448,12 +450,19 @@ clone_standby(struct worker *w)
 	return WORKER;
 }
 
+/* Cleaning up has one try: where a predecessor has died at it, what it left is
+ * the kernel's. At a reload there is no other try, as the candidate's services
+ * are others, which stop in their time. */
 static void
 stop_services(struct worker *w)
 {
-	struct voice voice = { w, w->loop.control };
+	struct voice voice = { w, w->loop.control, true };
 	const struct services_witness witness = { tell_doing, &voice };
 
+	if (w->loop.memory->stopped)
+		return;
+	if (w->mode != SERVING)
+		store(w->loop.memory->stopped, 1);
 	services_stop(&w->services, &w->config, &witness);
 }
 
@@ -613,7 +622,7 @@ static bool
 load_services(struct worker *w, int control)
 {
 	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
-	struct voice voice = { w, control };
+	struct voice voice = { w, control, false };
 	const struct services_witness witness = { tell_doing, &voice };
 	char error[SERVICE_ERROR];
 

@@ -106,8 +106,9 @@ struct preforkd_service {
 	const char *(*start)(const char *argument);
 
 	/* When a worker ends in order, at a reload or with the server: close
-	 * what `start` has opened, which all processes of a slot share. Where a
-	 * worker is killed just then, that stays open. */
+	 * what `start` has opened, which all processes of a slot share. It has
+	 * a second, and one try. Where a worker is killed just then, that stays
+	 * open. */
 	void (*stop)(void);
 
 	/* A client has connected; its state is all zero. */

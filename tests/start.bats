@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
-# Services that cannot be loaded or started: a first start says why and is given
-# up; a server that has been ready serves on and tries again.
+# Services that cannot be loaded, started or stopped: a first start says why and
+# is given up; a server that has been ready serves on and tries again; an end is
+# an end.
 
 load helper
 
@@ -24,8 +25,12 @@ no_core() {
 
 # adds: the server adds for a new client.
 adds() {
-	[[ $(timeout "$PATIENCE" nc -N "$HOST" "$PORT" <<<'add 5' | head -n 1) \
-		== 'v1 5' ]]
+	local fd line
+	exec {fd}<>"/dev/tcp/$HOST/$PORT"
+	echo add 5 >&"$fd"
+	read -r -t "$PATIENCE" -u "$fd" line
+	exec {fd}>&-
+	[[ $line == 'v1 5' ]]
 }
 
 # --- the first start -----------------------------------------------------------
@@ -79,23 +84,29 @@ lose_slot_0() {
 	kill -CONT "$MASTER"
 }
 
-@test "a slot lost while its object is missing or broken comes again, others serve" {
-	local how
-	for how in missing broken; do
-		install_probe
-		start_server --listen "127.0.0.1:0=./probe.so" --workers 2
-		rm probe.so
-		[[ $how == missing ]] || head -c 40 "$TEST_PROGRAMS/probe-1.so" >probe.so
-		lose_slot_0
-		wait_until log_has_times 3 'warning master: worker 0 .*service ./probe.so: cannot .*; restarting in [0-9]+ ms'
-		for _ in {1..20}; do
-			adds
-		done
-		install_probe
-		wait_until has_pairs 2
+# comes_again HOW: it is lost while its object is missing or broken.
+comes_again() {
+	install_probe
+	start_server --listen "127.0.0.1:0=./probe.so" --workers 2
+	rm probe.so
+	[[ $1 == missing ]] || head -c 40 "$TEST_PROGRAMS/probe-1.so" >probe.so
+	lose_slot_0
+	wait_until log_has_times 3 'warning master: worker 0 .*service ./probe.so: cannot .*; restarting in [0-9]+ ms'
+	for _ in {1..20}; do
 		adds
-		not log_has ' stopp'
 	done
+	install_probe
+	wait_until has_pairs 2
+	adds
+	not log_has ' stopp'
+}
+
+@test "a slot lost while its object is missing comes again, others serve" {
+	comes_again missing
+}
+
+@test "a slot lost while its object is broken comes again, others serve" {
+	comes_again broken
 }
 
 # What waits in the queue of a slot that starts for long is served by another.
@@ -149,4 +160,32 @@ lose_slot_0() {
 	echo 'listen = 127.0.0.1:0=./probe.so:sleep 1' >conf
 	reload
 	log_has ' reloaded: '
+}
+
+# --- the end -----------------------------------------------------------------------
+
+@test "a stop that fails has one try, and the server ends soon" {
+	no_core
+	local how
+	for how in crash exit kill hang; do
+		launch_probe "stop-$how" --drain-timeout 1m
+		wait_until log_has 'ready:'
+		kill -TERM "$MASTER"
+		PATIENCE=10 server_ends_with 0
+		[ "$(log_count ' service.*: stops$')" -eq 1 ]
+		log_has 'warning master: worker 0 .* (while|still) stopping service ./probe.so:stop-' || [[ $how == exit ]]
+	done
+}
+
+@test "a stop that hangs at a reload or in a retired slot keeps nobody" {
+	install_probe
+	echo 'listen = 127.0.0.1:0=./probe.so:stop-hang' >conf
+	start_server --config conf --workers 2
+	kill -TTOU "$MASTER"
+	wait_until has_pairs 1
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	reload
+	log_has ' reloaded: '
+	wait_until has_pairs 2
+	adds
 }

@@ -18,6 +18,7 @@
 enum {
 	CREW_START_MS = 10000, /* for a standby to be at work */
 	CREW_SOON_MS = 1000,   /* for whoever waits in a slot's queue */
+	CREW_STOP_MS = 1000,   /* for a worker's services to stop */
 	CREW_TEXT = 1024,
 };
 

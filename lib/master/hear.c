@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/master/handover.h"
 #include "lib/master/hang.h"
@@ -144,6 +145,16 @@ take_seed(struct pair *pair, pid_t pid)
 }
 
 static void
+take_doing(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	memcpy(pair->doing, message->text, sizeof pair->doing);
+	if (message->value != 0)
+		pair->deadline_ms = clock_earlier(
+		    pair->deadline_ms, crew->now_ms + CREW_STOP_MS);
+}
+
+static void
 take_listening(struct crew *crew, struct pair *pair, uint64_t serial, int fd)
 {
 	unsigned owner;
@@ -232,7 +243,7 @@ take_message(struct crew *crew, struct pair *pair,
 		hang_wake(crew);
 		break;
 	case CONTROL_DOING:
-		memcpy(pair->doing, message->text, sizeof pair->doing);
+		take_doing(crew, pair, message);
 		break;
 	case CONTROL_FAILED:
 		memcpy(pair->failure, message->text, sizeof pair->failure);

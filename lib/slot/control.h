@@ -83,7 +83,8 @@ enum control_type {
 	CONTROL_ADOPTED,   /* has number VALUE */
 	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
 	CONTROL_DOING,	   /* text: what of a service runs from now on, as
-			      "starting service ./mine.so" */
+			      "starting service ./mine.so"; VALUE is not 0
+			      where it is to end, and has but a moment */
 	CONTROL_FAILED,	   /* text: the cause, and it ends; VALUE is not 0 where
 			      trying again is useless for now */
 

@@ -183,6 +183,7 @@ struct slot_memory {
 	uint64_t adopted; /* the last connection taken from another slot */
 	uint64_t handed;  /* the last connection given to another slot */
 	int32_t offered;  /* fd of the next one: nobody touches it; or 0 */
+	uint32_t stopped; /* not 0: the services have been told to stop */
 	struct slot_counters counters;
 	struct transaction transaction;
 	struct slot_brought brought;

@@ -54,6 +54,17 @@ probe_start(const char *argument)
 static void
 probe_stop(void)
 {
+	if (strncmp(greeting, "stop", 4) == 0)
+		preforkd_log(NULL, PREFORKD_INFO, "stops");
+	if (strcmp(greeting, "stop-crash") == 0)
+		abort();
+	if (strcmp(greeting, "stop-exit") == 0)
+		exit(0);
+	if (strcmp(greeting, "stop-kill") == 0)
+		raise(SIGKILL);
+	if (strcmp(greeting, "stop-hang") == 0)
+		for (;;)
+			pause();
 	preforkd_log(NULL, PREFORKD_INFO, "stopped");
 }
 
