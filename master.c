@@ -268,7 +268,8 @@ begin_reload(struct master *m)
 	*m->error = *m->crew.failure = '\0';
 	log_info("reloading");
 	notify_reloading();
-	if (config_load(m->source, &m->next, &report) != CONFIG_VALID) {
+	if (config_reload(m->source, &m->crew.config, &m->next, &report) !=
+	    CONFIG_VALID) {
 		snprintf(cause, sizeof cause, "%s", m->error);
 		m->next = m->crew.config;
 		fail_reload(m, cause);

@@ -395,6 +395,61 @@ refuses_second() {
 	[ "$stderr" = ".: cannot read it: Is a directory: expected a readable configuration file" ]
 }
 
+# cannot_be_read PATH CAUSE: it is refused soon, and without its being read.
+cannot_be_read() {
+	run --separate-stderr timeout 10 "$PREFORKD" --check --config "$1"
+	[ "$status" -eq 1 ]
+	[ "$output" = "" ]
+	[ "$stderr" = "$1: cannot read it: $2: expected a readable configuration file" ]
+}
+
+@test "messages: what is no configuration file, or has no end" {
+	local irregular="it is no regular file"
+	mkfifo fifo
+	cannot_be_read fifo "$irregular"
+	cannot_be_read /dev/zero "$irregular"
+	printf 'workers = 3\n' >sparse
+	truncate -s 8G sparse
+	cannot_be_read sparse "it is too large"
+	run -1 --separate-stderr "$PREFORKD" --check \
+		--config <(head -c 1048577 /dev/zero)
+	[[ $stderr == "/dev/fd/"*": cannot read it: it is too large: "* ]]
+}
+
+@test "a file of the largest size, and a pipe, can be read" {
+	yes '# a comment' 2>/dev/null | head -c 1048576 >a.conf
+	check
+	[ "$status" -eq 0 ]
+	run -0 "$PREFORKD" --check --config <(echo workers = 5)
+	[[ $output == *"workers = 5"* ]]
+	echo workers = 6 | {
+		run -0 "$PREFORKD" --check --config /dev/stdin
+		[[ $output == *"workers = 6"* ]]
+	}
+}
+
+@test "messages: an object that is no file, or has no end" {
+	local irregular="it is no regular file"
+	mkfifo fifo.so
+	truncate -s 8G sparse.so
+	configure "listen = :7=./fifo.so" "listen = :8=/dev/zero" \
+		"listen = :9=./sparse.so"
+	run --separate-stderr timeout 10 "$PREFORKD" --check --config a.conf
+	[ "$status" -eq 1 ]
+	[ "${stderr_lines[0]}" = "a.conf:1: listen: service ./fifo.so: cannot read it: $irregular: expected the path of a shared object" ]
+	[ "${stderr_lines[1]}" = "a.conf:2: listen: service /dev/zero: cannot read it: $irregular: expected the path of a shared object" ]
+	[ "${stderr_lines[2]}" = "a.conf:3: listen: service ./sparse.so: cannot read it: it is too large: expected the path of a shared object" ]
+}
+
+@test "complaints show only what prints, cut between characters" {
+	printf 'workers = \xc2\x9b31mred\xff\n%s = 1\n' \
+		"$(printf 'x€€%.0s' {1..40})" >a.conf
+	check
+	[ "${stderr_lines[0]}" = 'a.conf:1: workers: invalid value "??31mred?": expected auto or a number from 1 to 1024' ]
+	iconv -f UTF-8 -t UTF-8 <<<"$stderr" >/dev/null
+	[[ ${stderr_lines[1]} == "a.conf:2: x€€x€€"*"€€x: unknown key"* ]]
+}
+
 @test "a file of anything is refused line by line, and prints no control byte" {
 	printf 'workers = 2\000\nba\033[31mcklog = 3\n\001\002=\003\n' >a.conf
 	check

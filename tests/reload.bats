@@ -398,3 +398,51 @@ kill_new_worker() {
 	done
 	return 1
 }
+
+# reload_fails MESSAGE: nothing has changed, and the log says why.
+reload_fails() {
+	local port=$PORT
+	reload
+	log_has "error master: reload failed: $1; nothing has changed\$"
+	stream --connections 2 --bytes 100
+	[ "$(ports)" = "$port" ]
+}
+
+@test "a configuration that has become a FIFO fails the reload and holds nothing up" {
+	printf 'listen = 127.0.0.1:0\nworkers = 1\n' >a.conf
+	start_server --config a.conf
+	rm a.conf
+	mkfifo a.conf
+	expect_error 'cannot read it|reload failed'
+	reload_fails 'a.conf: cannot read it: it is no regular file: expected .*'
+	kill -TERM "$MASTER"
+	server_ends_with 0
+}
+
+@test "a configuration from a pipe is not read again" {
+	expect_error 'cannot read it|reload failed'
+	LAUNCHER=(bash -c 'exec 9< <(printf "%s\n" "listen = 127.0.0.1:0" \
+		"workers = 1") && exec "$@"' bash)
+	start_server --config /dev/fd/9
+	reload_fails '/dev/fd/9: cannot read it: it is no regular file: expected .*'
+}
+
+@test "a file that has lost all its settings fails the reload" {
+	printf 'listen = 127.0.0.1:0\nworkers = 1\n' >a.conf
+	start_server --config a.conf
+	expect_error 'no setting is left|reload failed'
+	: >a.conf
+	reload_fails 'a.conf: no setting is left in it: expected .*'
+	printf '# listen = 127.0.0.1:0\n' >a.conf
+	reload_fails 'a.conf: no setting is left in it: expected .*'
+	printf 'listen = 127.0.0.1:0\nworkers = 2\n' >a.conf
+	reload
+	log_has 'reloaded: 2 workers'
+}
+
+@test "a file that never had a setting can be reloaded" {
+	printf '# nothing\n' >a.conf
+	start_server --config a.conf --listen 127.0.0.1:0 --workers 1
+	reload
+	log_has 'reloaded: 1 worker '
+}

@@ -8,9 +8,17 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "lib/base/file.h"
 #include "lib/base/service.h"
+#include "lib/base/text.h"
 
-enum { MESSAGE_BYTES = 1024, PATH_SHOWN = 200 };
+enum {
+	MESSAGE_BYTES = 1024,
+	PATH_SHOWN = 200, /* bytes, as of the following */
+	VALUE_SHOWN = 100,
+	KEY_SHOWN = 64,
+	FILE_BYTES = 1024 * 1024, /* of a configuration file, at most */
+};
 
 /* Reads VALUE into CONFIG. Returns NULL, or what was expected instead. */
 typedef const char *parse_function(struct config *config, const char *value);
@@ -422,6 +430,7 @@ trim(char *text)
 /* Where settings come from, for the messages. */
 struct reader {
 	const char *path; /* NULL: the command line */
+	bool again;	  /* this is a reload */
 	unsigned line;
 	unsigned seen[RULES]; /* the line in which a key was set, or 0 */
 	const struct config_report *report;
@@ -432,16 +441,13 @@ struct reader {
 static size_t
 write_place(const struct reader *reader, char *text, size_t size)
 {
-	size_t length;
+	const char *tail;
 
 	if (!reader->path)
 		return (size_t)snprintf(text, size, "preforkd: --");
-	length = strlen(reader->path);
-	if (length <= PATH_SHOWN)
-		return (size_t)snprintf(
-		    text, size, "%s:%u: ", reader->path, reader->line);
+	tail = text_tail(reader->path, PATH_SHOWN);
 	return (size_t)snprintf(text, size,
-	    "...%s:%u: ", reader->path + length - PATH_SHOWN, reader->line);
+	    "%s%s:%u: ", tail == reader->path ? "" : "...", tail, reader->line);
 }
 
 /* Reports an error at the reader's place. */
@@ -503,9 +509,9 @@ settle_listen(
 	if (other->line != 0)
 		snprintf(line, sizeof line, " in line %u", other->line);
 	complain(reader,
-	    "listen: invalid value \"%.100s\": expected an address and port "
+	    "listen: invalid value \"%.*s\": expected an address and port "
 	    "that no other listen covers, as \"%s\"%s does",
-	    value, listen_text(other).text, line);
+	    text_cut(value, VALUE_SHOWN), value, listen_text(other).text, line);
 	config->listen_count--;
 	return false;
 }
@@ -523,8 +529,8 @@ set(const struct reader *reader, struct config *config, const struct rule *rule,
 	if (!expected)
 		return rule->parse != parse_listen ||
 		    settle_listen(reader, config, value);
-	complain(reader, "%s: invalid value \"%.100s\": %s", rule->key.name,
-	    value, expected);
+	complain(reader, "%s: invalid value \"%.*s\": %s", rule->key.name,
+	    text_cut(value, VALUE_SHOWN), value, expected);
 	return false;
 }
 
@@ -538,7 +544,8 @@ complain_unknown(const struct reader *reader, const char *key)
 		length +=
 		    (size_t)snprintf(names + length, sizeof names - length,
 			"%s%s", length ? ", " : "", rule->key.name);
-	complain(reader, "%.64s: unknown key: expected one of %s", key, names);
+	complain(reader, "%.*s: unknown key: expected one of %s",
+	    text_cut(key, KEY_SHOWN), key, names);
 	return false;
 }
 
@@ -558,6 +565,7 @@ set_from_file(struct reader *reader, struct config *config, const char *key,
 		return false;
 	}
 	*seen = reader->line;
+	config->settings++;
 	return set(reader, config, rule, value);
 }
 
@@ -579,57 +587,82 @@ read_line(
 	bool text = strlen(line) == length;
 	char *key = trim(skip_mark(reader, line));
 	char *equals = strchr(key, '=');
+	const char *wrong = NULL;
 
 	if (text && *key == '\0')
 		return true;
 	if (!text)
-		complain(
-		    reader, "%.64s: a NUL byte: expected a text file", key);
+		wrong = "a NUL byte: expected a text file";
 	else if (!equals)
-		complain(reader, "%.64s: no value: expected key = value", key);
+		wrong = "no value: expected key = value";
 	else if (equals == key)
-		complain(reader, "%.64s: no key: expected key = value", key);
-	if (!text || !equals || equals == key)
+		wrong = "no key: expected key = value";
+	if (wrong) {
+		complain(
+		    reader, "%.*s: %s", text_cut(key, KEY_SHOWN), key, wrong);
 		return false;
+	}
 	*equals = '\0';
 	return set_from_file(reader, config, trim(key), trim(equals + 1));
 }
 
+/* Something is wrong with the file as a whole. */
 static bool
-complain_unreadable(const struct reader *reader)
+refuse_file(const struct reader *reader, const char *cause)
 {
+	const char *tail = text_tail(reader->path, 2 * PATH_SHOWN);
 	char message[MESSAGE_BYTES];
 
-	snprintf(message, sizeof message,
-	    "%.400s: cannot read it: %s: expected a readable configuration "
-	    "file",
-	    reader->path, strerror(errno));
+	snprintf(message, sizeof message, "%s%s: %s",
+	    tail == reader->path ? "" : "...", tail, cause);
 	reader->report->error(reader->report->context, message);
 	return false;
 }
 
 static bool
-read_file(
-    const char *path, struct config *config, const struct config_report *report)
+complain_unreadable(const struct reader *reader, const char *cause)
 {
-	struct reader reader = { .path = path, .report = report };
-	FILE *file = fopen(path, "re");
-	bool valid = true;
-	char *line = NULL;
-	size_t size = 0;
-	ssize_t length;
+	char message[MESSAGE_BYTES / 2];
 
-	if (!file)
-		return complain_unreadable(&reader);
-	while ((length = getline(&line, &size, file)) >= 0) {
-		reader.line++;
-		if (!read_line(&reader, config, line, (size_t)length))
+	snprintf(message, sizeof message,
+	    "cannot read it: %s: expected a readable configuration file%s",
+	    cause, reader->again ? ", to be read anew at each reload" : "");
+	return refuse_file(reader, message);
+}
+
+/* Reads the lines of TEXT, of COUNT bytes. */
+static bool
+read_lines(
+    struct reader *reader, struct config *config, char *text, size_t count)
+{
+	char *end = text + count, *line_end;
+	bool valid = true;
+
+	for (; text < end; text = line_end + 1) {
+		line_end = memchr(text, '\n', (size_t)(end - text));
+		if (!line_end)
+			line_end = end;
+		*line_end = '\0';
+		reader->line++;
+		if (!read_line(reader, config, text, (size_t)(line_end - text)))
 			valid = false;
 	}
-	if (ferror(file))
-		valid = complain_unreadable(&reader);
-	free(line);
-	fclose(file);
+	return valid;
+}
+
+static bool
+read_file(struct reader *reader, struct config *config)
+{
+	const char *error;
+	int fd = file_open(reader->path, !reader->again, FILE_BYTES, &error);
+	size_t count;
+	char *text = fd < 0 ? NULL : file_read(fd, FILE_BYTES, &count, &error);
+	bool valid;
+
+	if (!text)
+		return complain_unreadable(reader, error);
+	valid = read_lines(reader, config, text, count);
+	free(text);
 	return valid;
 }
 
@@ -666,21 +699,51 @@ config_complain(const struct config_source *source, const struct config *config,
 	complain(&reader, "listen: %s", what);
 }
 
-enum config_result
-config_load(const struct config_source *source, struct config *config,
+static enum config_result
+load(const struct config_source *source, struct config *config, bool again,
     const struct config_report *report)
 {
+	struct reader reader = {
+		.path = source->file, .again = again, .report = report
+	};
 	bool file_valid = true, options_valid;
 
 	set_defaults(config);
 	if (source->file)
-		file_valid = read_file(source->file, config, report);
+		file_valid = read_file(&reader, config);
 	options_valid = apply_overrides(source, config, report);
 	if (config->listen_count == 0)
 		parse_listen(config, ":8080");
 	if (!options_valid)
 		return CONFIG_BAD_OPTIONS;
 	return file_valid ? CONFIG_VALID : CONFIG_BAD_FILE;
+}
+
+enum config_result
+config_load(const struct config_source *source, struct config *config,
+    const struct config_report *report)
+{
+	return load(source, config, false, report);
+}
+
+/* A file that an editor, a full disk or a template has emptied would otherwise
+ * mean the defaults: the server's addresses closed, and one open to all. */
+enum config_result
+config_reload(const struct config_source *source, const struct config *in_force,
+    struct config *next, const struct config_report *report)
+{
+	const struct reader reader = {
+		.path = source->file, .again = true, .report = report
+	};
+	enum config_result result = load(source, next, true, report);
+
+	if (result != CONFIG_VALID || next->settings > 0 ||
+	    in_force->settings == 0)
+		return result;
+	refuse_file(&reader,
+	    "no setting is left in it: expected key = value, or a restart for "
+	    "the defaults");
+	return CONFIG_BAD_FILE;
 }
 
 void

@@ -37,6 +37,7 @@ struct config_listen {
 struct config {
 	struct config_listen listen[CONFIG_LISTEN_MAX];
 	unsigned listen_count;	   /* at least 1 */
+	unsigned settings;	   /* how many the file has */
 	unsigned workers;	   /* 1..CONFIG_WORKERS_MAX, auto resolved */
 	unsigned backlog;	   /* of each listener, connections */
 	unsigned max_connections;  /* of each worker */
@@ -94,6 +95,12 @@ config_complain(const struct config_source *source, const struct config *config,
  * to be used only when the result is CONFIG_VALID. Touches no port. */
 enum config_result config_load(const struct config_source *source,
     struct config *config, const struct config_report *report);
+
+/* The same at a reload, for a server that serves IN_FORCE. The file must be one
+ * that can be read again, and must not have lost all its settings. */
+enum config_result
+config_reload(const struct config_source *source, const struct config *in_force,
+    struct config *next, const struct config_report *report);
 
 /* Writes CONFIG in the syntax of the file. */
 void config_print(const struct config *config, FILE *out);

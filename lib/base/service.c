@@ -9,6 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/file.h"
+
+/* A shared object, with all its debugging information. */
+static const off_t OBJECT_BYTES = (off_t)1 << 30;
+
 static uint32_t
 hash_name(const char *name)
 {
@@ -58,25 +63,23 @@ open_memory(const char *name)
 					  : memfd_create(name, MFD_CLOEXEC);
 }
 
-/* Returns a descriptor of a copy in memory, or -1 with errno. */
+/* Returns a descriptor of a copy in memory, or -1 with the cause in ERROR. */
 static int
-open_copy(const char *path)
+open_copy(const char *path, const char **error)
 {
-	int file = open(path, O_RDONLY | O_CLOEXEC);
-	int memory, saved_errno;
+	int file = file_open(path, false, OBJECT_BYTES, error);
+	int memory;
 
 	if (file < 0)
 		return -1;
 	memory = open_memory(path);
-	if (memory >= 0 && !copy(file, memory)) {
-		saved_errno = errno;
-		close(memory);
+	if (memory < 0 || !copy(file, memory)) {
+		*error = strerror(errno);
+		if (memory >= 0)
+			close(memory);
 		memory = -1;
-		errno = saved_errno;
 	}
-	saved_errno = errno;
 	close(file);
-	errno = saved_errno;
 	return memory;
 }
 
@@ -153,13 +156,14 @@ static const struct preforkd_service *
 load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 {
 	const struct preforkd_service *table;
-	int memory = open_copy(path);
+	const char *cause;
+	int memory = open_copy(path, &cause);
 
 	if (memory < 0) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: cannot read it: %s: expected the path of a "
 		    "shared object",
-		    path, strerror(errno));
+		    path, cause);
 		return NULL;
 	}
 	table = find_table(path, name_object(n, memory), error);
