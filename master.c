@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
@@ -39,7 +41,9 @@ enum {
 	/* Open files beside those of slots and ports, and a few that are open
 	 * for a moment. */
 	OWN_FDS = 16,
-	ADDRESSES_TEXT = 640, /* of one line of the log */
+	ADDRESSES_TEXT = 640,  /* of one line of the log */
+	FIRST_REALTIME = 32,   /* signal(7) */
+	SET_BYTES = _NSIG / 8, /* of the kernel's sets of signals */
 };
 
 /* The last would end us, and nobody means that by them. */
@@ -67,7 +71,8 @@ struct master {
 	int exit_status;
 	char error[CREW_TEXT]; /* why the last reload failed, or "" */
 	int signals;
-	uint64_t watchdog_ms; /* interval; 0: none */
+	bool terminal[STDERR_FILENO + 1]; /* which standard streams are one */
+	uint64_t watchdog_ms;		  /* interval; 0: none */
 	uint64_t watchdog_due_ms;
 };
 
@@ -616,10 +621,45 @@ change(struct master *m, uint32_t number)
 }
 
 static void
+note_terminals(struct master *m)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		m->terminal[fd] = isatty(fd);
+}
+
+/* True where we were started in a terminal that has been closed. */
+static bool
+has_lost_terminal(const struct master *m)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+		struct pollfd stream = { .fd = fd };
+
+		if (m->terminal[fd] && poll(&stream, 1, 0) == 1 &&
+		    stream.revents & POLLHUP)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel sends SIGHUP when a terminal is closed, and a shell passes it on to
+ * its jobs: a server that was started there ends, or it would live on unseen
+ * and keep its port. */
+static void
+hang_up(struct master *m)
+{
+	if (m->phase != ENDING && has_lost_terminal(m))
+		end_by_signal(m, CONTROL_STOP, "HUP, the terminal is closed");
+	else
+		change(m, SIGHUP);
+}
+
+static void
 act_on_signal(struct master *m, uint32_t number)
 {
 	switch (number) {
 	case SIGHUP:
+		hang_up(m);
+		break;
 	case SIGTTIN:
 	case SIGTTOU:
 		change(m, number);
@@ -736,6 +776,19 @@ loop(struct master *m)
 
 /* ---- the start ---------------------------------------------------------- */
 
+/* libc keeps the first real-time signals for its threads, and leaves them out
+ * of all that it does with a set. They would end us, if somebody sent them: so
+ * the set is written as the kernel reads it, a bit for each signal. */
+static void
+add_reserved(sigset_t *set)
+{
+	enum { BITS = 8 * sizeof(unsigned long) };
+	unsigned long *words = (unsigned long *)set;
+
+	for (int number = FIRST_REALTIME; number < SIGRTMIN; number++)
+		words[(number - 1) / BITS] |= 1UL << ((number - 1) % BITS);
+}
+
 static int
 block_signals(void)
 {
@@ -747,12 +800,14 @@ block_signals(void)
 		sigaddset(&handled, handled_signals[i]);
 	for (int number = SIGRTMIN; number <= SIGRTMAX; number++)
 		sigaddset(&handled, number);
+	add_reserved(&handled);
 	/* A parent may have left SIGCHLD ignored, which would reap unseen. */
 	signal(SIGCHLD, SIG_DFL);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* the log's file may have a limit */
-	sigprocmask(SIG_SETMASK, &handled, NULL);
-	return signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &handled, NULL, SET_BYTES);
+	return (int)syscall(
+	    SYS_signalfd4, -1, &handled, SET_BYTES, SFD_NONBLOCK | SFD_CLOEXEC);
 }
 
 static bool
@@ -850,6 +905,7 @@ master_run(const struct config_source *source, const struct config *config)
 		return 1;
 	}
 	m->source = source;
+	note_terminals(m);
 	m->crew.handover.fd = -1;
 	m->crew.config = *config;
 	if (open_loop(m))

@@ -293,3 +293,47 @@ start_to_stop() {
 		group_is_gone "$MASTER"
 	done
 }
+
+# start_in_terminal: a server whose standard input is a terminal, which lasts as
+# long as TERMINAL, a process.
+start_in_terminal() {
+	LOG=$BATS_TEST_TMPDIR/log.0
+	LOGS+=("$LOG")
+	cat >run <<-END
+		#!/bin/sh
+		exec "$PREFORKD" --listen 127.0.0.1:0 --workers 1 2>"$LOG"
+	END
+	chmod +x run
+	start_client socat -u EXEC:./run,pty,setsid,ctty CREATE:stdout
+	TERMINAL=$!
+	wait_until test -s "$LOG"
+	wait_until log_has 'ready: '
+	MASTER=$(pgrep -P "$TERMINAL")
+	SERVERS+=("$MASTER")
+	read_address
+}
+
+@test "a server whose terminal is closed ends in order" {
+	start_in_terminal
+	kill -KILL "$TERMINAL"
+	wait_until not is_alive "$MASTER"
+	log_has 'info master: stopping: HUP, the terminal is closed; at most '
+	log_has 'info master: stopped$'
+}
+
+@test "HUP by kill in an open terminal is a reload" {
+	start_in_terminal
+	reload
+	log_has ' reloaded: '
+	stream --connections 2 --bytes 100
+}
+
+@test "a signal that libc keeps for itself does not end the master" {
+	start_server --workers 1
+	local number
+	for ((number = 32; number < $(kill -l RTMIN); number++)); do
+		kill "-$number" "$MASTER"
+		wait_until log_has "ignoring signal $number: it means nothing here"
+	done
+	stream --connections 2 --bytes 100
+}
