@@ -225,6 +225,7 @@ build/tests/unit/vigil: lib/base/vigil.c
 build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c
 build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c \
 	lib/slot/connection.c
+build/tests/unit/listener: lib/base/listener.c lib/base/address.c
 
 build/tests/ledger_race: lib/worker/ledger.c
 

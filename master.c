@@ -41,6 +41,8 @@ enum {
 	/* Open files beside those of slots and ports, and a few that are open
 	 * for a moment. */
 	OWN_FDS = 16,
+	ADDRESS_WAIT_MS = 10000, /* at the start, for one that is not there */
+	ADDRESS_AGAIN_MS = 200,
 	ADDRESSES_TEXT = 640,  /* of one line of the log */
 	FIRST_REALTIME = 32,   /* signal(7) */
 	SET_BYTES = _NSIG / 8, /* of the kernel's sets of signals */
@@ -641,8 +643,8 @@ has_lost_terminal(const struct master *m)
 	return false;
 }
 
-/* The kernel sends SIGHUP when a terminal is closed, and a shell passes it on to
- * its jobs: a server that was started there ends, or it would live on unseen
+/* The kernel sends SIGHUP when a terminal is closed, and a shell passes it on
+ * to its jobs: a server that was started there ends, or it would live on unseen
  * and keep its port. */
 static void
 hang_up(struct master *m)
@@ -868,16 +870,64 @@ warn_of_limits(struct master *m)
 		    m->crew.config.max_connections, wanted, fds);
 }
 
+/* Waits a little before the next try. False where we were told to end. */
 static bool
-begin(struct master *m)
+pause_start(struct master *m)
 {
-	char error[LISTENER_ERROR], addresses[ADDRESSES_TEXT];
+	struct pollfd signals = { .fd = m->signals, .events = POLLIN };
+	struct signalfd_siginfo info;
+
+	if (poll(&signals, 1, ADDRESS_AGAIN_MS) < 1)
+		return true;
+	while (read(m->signals, &info, sizeof info) == sizeof info)
+		if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT ||
+		    info.ssi_signo == SIGQUIT)
+			return false;
+	return true;
+}
+
+/* Takes the ports. An address that is not there yet is waited for: so a unit
+ * that starts us again and again is not given up (StartLimitBurst=). Returns
+ * true, or false with the exit status. */
+static bool
+reserve(struct master *m, int *status)
+{
+	const uint64_t end_ms = clock_ms() + ADDRESS_WAIT_MS;
+	char error[LISTENER_ERROR];
+	bool told = false;
+
+	while (!endpoints_reserve(&m->crew.endpoints, &m->crew.config, error)) {
+		enum listener_remedy remedy = listener_remedy(errno);
+
+		if (remedy != LISTENER_AWAIT || clock_ms() >= end_ms) {
+			log_error("%s", error);
+			*status = remedy == LISTENER_ACT
+			    ? CONTROL_EXIT_PERMANENT
+			    : CONTROL_EXIT_UNAVAILABLE;
+			return false;
+		}
+		if (!told)
+			log_warning("%s; trying again for %d s", error,
+			    ADDRESS_WAIT_MS / 1000);
+		told = true;
+		notify_status("", "%s", error);
+		if (!pause_start(m)) {
+			*status = 0;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Returns true, or false with the exit status. */
+static bool
+begin(struct master *m, int *status)
+{
+	char addresses[ADDRESSES_TEXT];
 	unsigned listed;
 
-	if (!endpoints_reserve(&m->crew.endpoints, &m->crew.config, error)) {
-		log_error("%s", error);
+	if (!reserve(m, status))
 		return false;
-	}
 	listed = list_addresses(m, 0, addresses);
 	log_info("preforkd %s starting on %s; %u worker%s", PREFORKD_VERSION,
 	    addresses, m->crew.config.workers,
@@ -909,7 +959,7 @@ master_run(const struct config_source *source, const struct config *config)
 	m->crew.handover.fd = -1;
 	m->crew.config = *config;
 	if (open_loop(m))
-		status = begin(m) ? loop(m) : CONTROL_EXIT_PERMANENT;
+		status = begin(m, &status) ? loop(m) : status;
 	free(m);
 	return status;
 }

@@ -239,6 +239,29 @@ print(const char *text)
 	return fputs(text, stdout) < 0 || fflush(stdout) != 0;
 }
 
+/* Reports each interface that is not there. Returns false where one is not. */
+static bool
+check_zones(const struct config_source *source, const struct config *config,
+    const struct config_report *report)
+{
+	char error[128];
+	bool valid = true;
+
+	for (unsigned n = 0; n < config->listen_count; n++) {
+		struct address address = config->listen[n].address;
+
+		if (address_find_zone(&address))
+			continue;
+		snprintf(error, sizeof error,
+		    "no such interface here: expected %s to be one that `ip "
+		    "link` shows",
+		    address.zone);
+		config_complain(source, config, n, error, report);
+		valid = false;
+	}
+	return valid;
+}
+
 /* Loads what the configuration names. Returns false where some of it cannot be
  * loaded, all of which is reported. */
 static bool
@@ -260,7 +283,9 @@ static int
 check(const struct config_source *source, const struct config *config,
     const struct config_report *report)
 {
-	if (!check_services(source, config, report))
+	bool zones = check_zones(source, config, report);
+
+	if (!check_services(source, config, report) || !zones)
 		return 1;
 	config_print(config, stdout);
 	return fflush(stdout) != 0;

@@ -703,21 +703,13 @@ stand_by(struct worker *w, enum role role, int control)
 
 /* ---- the start ---------------------------------------------------------- */
 
-/* Errors that trying again does not mend. */
-static bool
-is_permanent(int error)
-{
-	return error == EADDRINUSE || error == EACCES || error == EPERM ||
-	    error == EADDRNOTAVAIL || error == EAFNOSUPPORT;
-}
-
 /* Sends the cause to the master, which decides who hears of it. Returns the
  * exit status. */
 static int
 fail(struct worker *w, int error, const char *cause)
 {
 	struct control_message message = { .type = CONTROL_FAILED,
-		.value = is_permanent(error) };
+		.value = listener_remedy(error) != LISTENER_RETRY };
 
 	snprintf(message.text, sizeof message.text, "%s", cause);
 	tell(w, w->loop.control, &message, -1);

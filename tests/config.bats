@@ -314,6 +314,16 @@ build_constructor() {
 	done
 }
 
+@test "messages: zones" {
+	refuses 'listen = [fe80::1]:80' 'listen: invalid value "[fe80::1]:80": expected a link-local address with its interface, as in [fe80::1%eth0]:8080'
+	refuses 'listen = [fe80::1%]:80' 'listen: invalid value "[fe80::1%]:80": expected behind % the name of an interface'
+	refuses 'listen = [fe80::1%none-here]:80' 'listen: no such interface here: expected none-here to be one that `ip link` shows'
+	configure 'listen = [fe80::1%lo]:80' 'listen = [fe80::1%1]:81'
+	check
+	[ "$status" -eq 0 ]
+	[[ $output == "listen = [fe80::1%lo]:80"$'\n'"listen = [fe80::1%1]:81"* ]]
+}
+
 # refuses_second ADDRESS OTHER: the one is refused for the sake of the other.
 refuses_second() {
 	local message="listen: invalid value \"$1\": expected an address and port that no other listen covers, as \"$2\""

@@ -103,11 +103,90 @@ ready_count() {
 	log_has "cannot listen on 127.0.0.1:$port: address in use"
 }
 
-@test "an address that this machine does not have" {
+@test "an address that this machine does not have is waited for, then 75" {
 	expect_error 'cannot listen on'
 	launch --listen 192.0.2.1:8080
-	server_ends_with 78
+	wait_until log_has 'warning master: cannot listen on 192.0.2.1:8080: this machine has no such address: .*; trying again for 10 s$'
+	server_ends_with 75
 	log_has 'error master: cannot listen on 192.0.2.1:8080: '
+}
+
+@test "who waits for an address ends by TERM" {
+	launch --listen '[fe80::1%no-such]:8080'
+	wait_until log_has 'cannot listen on \[fe80::1%no-such\]:8080: this machine has no such interface: .*; trying again'
+	kill -TERM "$MASTER"
+	server_ends_with 0
+}
+
+# in_netns: the next server gets a network namespace of its own.
+in_netns() {
+	unshare --net true 2>/dev/null ||
+		skip_or_fail "no right to make a network namespace"
+	LAUNCHER=(unshare --net sh -c 'ip link set lo up && exec "$@"' sh)
+}
+
+# ours COMMAND...: in the server's network namespace.
+ours() {
+	nsenter --target "$MASTER" --net "$@"
+}
+
+@test "an address and an interface that come in a moment are served" {
+	in_netns
+	launch --workers 1 --listen '[fe80::5%later]:8080' \
+		--listen 192.0.2.1:8080
+	wait_until log_has 'no such interface: .*; trying again'
+	ours ip link add later type veth peer name other
+	ours ip addr add fe80::5/64 dev later nodad
+	ours ip link set later up
+	ours ip link set other up
+	ours ip addr add 192.0.2.1/32 dev later
+	wait_until log_has 'ready: '
+	log_has 'starting on \[fe80::5%later\]:8080, 192.0.2.1:8080; '
+	run -0 ours nc -N fe80::5%later 8080 <<<"six"
+	[ "$output" = six ]
+	run -0 ours nc -N 192.0.2.1 8080 <<<"four"
+	[ "$output" = four ]
+	reload
+	log_has ' reloaded: 1 worker on \[fe80::5%later\]:8080, 192.0.2.1:8080'
+}
+
+@test "port 0 where none is free: the cause is named" {
+	in_netns
+	expect_error 'cannot listen on'
+	LAUNCHER=(unshare --net sh -c 'ip link set lo up &&
+		sysctl -qw net.ipv4.ip_local_port_range="40000 40001" &&
+		exec "$@"' sh)
+	launch --workers 1 --listen 127.0.0.1:0 --listen 127.0.0.1:0 \
+		--listen 127.0.0.1:0
+	server_ends_with 75
+	log_has 'error master: cannot listen on 127.0.0.1:0: no port is free: name one, or widen net.ipv4.ip_local_port_range$'
+}
+
+@test "a socket that is no TCP's is a permanent failure" {
+	expect_error 'cannot listen on'
+	cat >mptcp.c <<-'END'
+		#define _GNU_SOURCE
+		#include <netinet/in.h>
+		#include <sys/socket.h>
+		#include <sys/syscall.h>
+		#include <unistd.h>
+		int
+		socket(int family, int type, int protocol)
+		{
+			if (family != AF_UNIX)
+				protocol = 262; /* IPPROTO_MPTCP */
+			return (int)syscall(SYS_socket, family, type, protocol);
+		}
+	END
+	cc -shared -fPIC -o mptcp.so mptcp.c
+	[[ $(cat /proc/sys/net/mptcp/enabled) == 1 ]] ||
+		skip "this kernel has no MPTCP"
+	LAUNCHER=(env "LD_PRELOAD=$BATS_TEST_TMPDIR/mptcp.so")
+	[[ $PREFORKD != */sanitize/* ]] ||
+		skip "the sanitizers want to be loaded first"
+	launch --workers 1 --listen 127.0.0.1:0
+	server_ends_with 78
+	log_has 'error master: cannot listen on 127.0.0.1:0: the socket speaks Multipath TCP: start the server without mptcpize$'
 }
 
 @test "one address in use of two: nothing is served" {

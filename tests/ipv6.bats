@@ -82,3 +82,23 @@ needs_ipv6() {
 	server_ends_with 78
 	log_has 'error master: cannot listen on \[::1\]:0: '
 }
+
+@test "zones: by name and by number, of a peer too" {
+	unshare --net true 2>/dev/null ||
+		skip_or_fail "no right to make a network namespace"
+	LAUNCHER=(unshare --net sh -c 'ip link set lo up &&
+		ip link add v0 index 7 type veth peer name v1 && ip link set v1 up &&
+		ip addr add fe80::5/64 dev v0 nodad && ip link set v0 up &&
+		exec "$@"' sh)
+	launch --workers 1 --log-level debug --listen '[fe80::5%v0]:8080' \
+		--listen '[fe80::5%7]:8081' --listen '[::]:8082'
+	wait_until log_has 'ready: '
+	log_has 'starting on \[fe80::5%v0\]:8080, \[fe80::5%7\]:8081, \[::\]:8082; '
+	local port
+	for port in 8080 8081 8082; do
+		run -0 nsenter --target "$MASTER" --net \
+			nc -N fe80::5%v0 "$port" <<<"$port"
+		[ "$output" = "$port" ]
+	done
+	wait_until log_has_times 3 'connection \[fe80::5%v0\]:[0-9]+ opened$'
+}

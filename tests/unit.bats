@@ -52,3 +52,7 @@ setup() {
 @test "wait: what a connection waits for, and for how long" {
 	"$UNIT/wait"
 }
+
+@test "listener: which errors a person must act on" {
+	"$UNIT/listener"
+}

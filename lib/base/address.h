@@ -2,6 +2,7 @@
 #ifndef PREFORKD_ADDRESS_H
 #define PREFORKD_ADDRESS_H
 
+#include <net/if.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@ struct address {
 	} socket;
 	socklen_t length; /* of the member in use */
 	bool any_family;  /* ":PORT": [::], or 0.0.0.0 where there is no IPv6 */
+	char zone[IF_NAMESIZE]; /* as it was asked for; "": none */
 };
 
 /* Room for "[" INET6_ADDRSTRLEN "%" interface "]:65535". */
@@ -26,8 +28,13 @@ struct address_text {
 };
 
 /* Reads ADDRESS:PORT, [ADDRESS]:PORT or :PORT, numeric only; IPv4-mapped IPv6
- * is read as IPv4. False where the text is none of these. */
-bool address_parse(const char *text, struct address *);
+ * is read as IPv4. ADDRESS may end in a zone, which is the name or the number
+ * of an interface that need not be there yet. Returns NULL, or what was
+ * expected instead. */
+const char *address_parse(const char *text, struct address *);
+
+/* Looks its zone up again. False where there is no such interface. */
+bool address_find_zone(struct address *);
 
 /* "127.0.0.1:80" or "[::1]:80"; an IPv4-mapped address shows as IPv4. */
 struct address_text address_format(const struct address *);
@@ -35,7 +42,8 @@ struct address_text address_format(const struct address *);
 struct address_text address_format_peer(const struct in6_addr *, in_port_t);
 
 /* The address of a peer in the shape that a connection keeps: IPv4 is mapped
- * into IPv6 (RFC 4291, 2.5.5.2). */
+ * into IPv6 (RFC 4291, 2.5.5.2), and the zone of a link-local address lies in
+ * its bytes 4 to 7, which are zero on the wire (2.5.6). */
 void address_peer(
     const struct sockaddr_storage *, struct in6_addr *ip, in_port_t *port);
 

@@ -160,10 +160,9 @@ parse_listen(struct config *config, const char *value)
 	if (config->listen_count == CONFIG_LISTEN_MAX)
 		return "expected at most 64 addresses";
 	service = cut(value, '=', text, sizeof text);
-	if (!service || !address_parse(text, &listen->address))
-		return "expected ADDRESS:PORT such as 127.0.0.1:8080, "
-		       "[::1]:8080, or :8080 for every address; names are not "
-		       "resolved";
+	expected = address_parse(service ? text : "", &listen->address);
+	if (expected)
+		return expected;
 	listen->line = listen->ordinal = 0;
 	expected = parse_service(listen, strchr(value, '=') ? service : "echo");
 	if (!expected)

@@ -8,28 +8,66 @@
 #include <string.h>
 #include <unistd.h>
 
+enum listener_remedy
+listener_remedy(int error)
+{
+	switch (error) {
+	case EADDRINUSE:
+	case EACCES:
+	case EPERM:
+	case EAFNOSUPPORT:
+	case EPROTONOSUPPORT:
+	case EPROTOTYPE:
+	case ENOPROTOOPT:
+	case EOPNOTSUPP:
+	case EINVAL:
+		return LISTENER_ACT;
+	case EADDRNOTAVAIL:
+	case ENODEV:
+		return LISTENER_AWAIT;
+	default:
+		return LISTENER_RETRY;
+	}
+}
+
+static const struct {
+	int error;
+	const char *cause, *remedy;
+} explanations[] = {
+	{ EADDRINUSE, "address in use",
+	    "stop the other server or choose another --listen" },
+	{ EACCES, "permission denied",
+	    "ports below 1024 need CAP_NET_BIND_SERVICE, or choose a higher "
+	    "port" },
+	{ EPERM, "permission denied",
+	    "ports below 1024 need CAP_NET_BIND_SERVICE, or choose a higher "
+	    "port" },
+	{ EADDRNOTAVAIL, "this machine has no such address",
+	    "choose one that `ip address` shows, and not as tentative" },
+	{ ENODEV, "this machine has no such interface",
+	    "choose one that `ip link` shows" },
+	{ EAFNOSUPPORT, "no IPv6 here", "choose an IPv4 address" },
+	{ EPROTONOSUPPORT, "the socket speaks Multipath TCP",
+	    "start the server without mptcpize" },
+	{ EAGAIN, "no port is free",
+	    "name one, or widen net.ipv4.ip_local_port_range" },
+};
+
 static int
 explain(const struct address *address, char error[LISTENER_ERROR])
 {
-	const char *cause = strerror(errno), *remedy = "";
+	const char *cause = strerror(errno), *remedy = NULL;
 	int saved_errno = errno;
 
-	if (errno == EADDRINUSE) {
-		cause = "address in use";
-		remedy = ": stop the other server or choose another --listen";
-	} else if (errno == EACCES || errno == EPERM) {
-		cause = "permission denied";
-		remedy = ": ports below 1024 need CAP_NET_BIND_SERVICE, "
-			 "or choose a higher port";
-	} else if (errno == EADDRNOTAVAIL) {
-		cause = "this machine has no such address";
-		remedy = ": choose one that `ip address` shows";
-	} else if (errno == EAFNOSUPPORT) {
-		cause = "no IPv6 here";
-		remedy = ": choose an IPv4 address";
-	}
-	snprintf(error, LISTENER_ERROR, "cannot listen on %s: %s%s",
-	    address_format(address).text, cause, remedy);
+	for (size_t i = 0; i < sizeof explanations / sizeof explanations[0];
+	     i++)
+		if (explanations[i].error == errno) {
+			cause = explanations[i].cause;
+			remedy = explanations[i].remedy;
+		}
+	snprintf(error, LISTENER_ERROR, "cannot listen on %s: %s%s%s",
+	    address_format(address).text, cause, remedy ? ": " : "",
+	    remedy ? remedy : "");
 	errno = saved_errno;
 	return -1;
 }
@@ -41,21 +79,6 @@ set_option(int fd, int level, int option, int value)
 }
 
 static int
-open_socket(const struct address *address)
-{
-	int family = address->socket.any.sa_family;
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	/* Dual-stack whatever net.ipv6.bindv6only says. */
-	if (fd >= 0 && family == AF_INET6 &&
-	    set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
-
-static int
 close_failed(int fd)
 {
 	int saved_errno = errno;
@@ -63,6 +86,38 @@ close_failed(int fd)
 	close(fd);
 	errno = saved_errno;
 	return -1;
+}
+
+/* A library that is loaded first may make another kind of socket of it. The
+ * ledger (lib/worker/ledger.c) knows TCP's counters alone. */
+static bool
+is_tcp(int fd)
+{
+	int protocol = 0;
+	socklen_t length = sizeof protocol;
+
+	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) <
+	    0 ||
+	    protocol == IPPROTO_TCP;
+}
+
+static int
+open_socket(const struct address *address)
+{
+	int family = address->socket.any.sa_family;
+	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (!is_tcp(fd)) {
+		errno = EPROTONOSUPPORT;
+		return close_failed(fd);
+	}
+	/* Dual-stack whatever net.ipv6.bindv6only says. */
+	if (family == AF_INET6 &&
+	    set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0)
+		return close_failed(fd);
+	return fd;
 }
 
 /* Where that is not allowed, as some systems have it for all but root, a client
@@ -138,9 +193,14 @@ choose_port(struct address *address)
 
 	if (fd < 0)
 		return -1;
-	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
-	    bind(fd, &address->socket.any, address->length) < 0 ||
-	    getsockname(fd, &address->socket.any, &address->length) < 0)
+	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0)
+		return close_failed(fd);
+	if (bind(fd, &address->socket.any, address->length) < 0) {
+		if (errno == EADDRINUSE) /* not one port, but all of them */
+			errno = EAGAIN;
+		return close_failed(fd);
+	}
+	if (getsockname(fd, &address->socket.any, &address->length) < 0)
 		return close_failed(fd);
 	return fd;
 }
@@ -186,6 +246,10 @@ listener_reserve(const struct address *requested, bool beside,
 	int fd;
 
 	*bound = *requested;
+	if (!address_find_zone(bound)) {
+		errno = ENODEV;
+		return explain(bound, error);
+	}
 	fd = beside ? bind_beside(bound) : bind_alone(bound);
 	if (fd < 0 && requested->any_family &&
 	    (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {

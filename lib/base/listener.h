@@ -13,6 +13,15 @@
 /* Room for any message of this module. */
 enum { LISTENER_ERROR = 256 };
 
+/* What is to be done about an error of this module, by its errno. */
+enum listener_remedy {
+	LISTENER_ACT,	/* a person must act: trying again is useless */
+	LISTENER_AWAIT, /* the address or the interface may come in a moment, as
+			   by duplicate address detection, DHCP or VRRP */
+	LISTENER_RETRY, /* something is short at the moment */
+};
+enum listener_remedy listener_remedy(int error);
+
 /*
  * Takes the port of REQUESTED for this server, and only if nobody else listens
  * there: SO_REUSEPORT alone would let a second server join in silently. The
@@ -24,7 +33,7 @@ enum { LISTENER_ERROR = 256 };
  *
  * BOUND becomes the address with its port resolved, and with IPv4 instead of
  * IPv6 where REQUESTED allows any family and there is no IPv6. Returns the
- * socket, or -1 with the cause and the remedy in ERROR.
+ * socket, or -1 with errno, and the cause and the remedy in ERROR.
  */
 int listener_reserve(const struct address *requested, bool beside,
     struct address *bound, char error[LISTENER_ERROR]);

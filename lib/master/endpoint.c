@@ -111,6 +111,7 @@ endpoints_reserve(
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct config_listen *listen = &config->listen[i];
 
+		address_find_zone(&listen->address);
 		if (!find(all, listen) && !reserve(all, config, listen, error))
 			return false;
 		listen->endpoint = (uint32_t)find(all, listen)->serial;

@@ -96,9 +96,10 @@ enum control_type {
 			 is the seed's pid, or VALUE is why there is none */
 };
 
-/* How the server ends where trying again is useless (EX_CONFIG). A worker does
- * not say so by its status: code of a service can end it with any. */
-enum { CONTROL_EXIT_PERMANENT = 78 };
+/* How the server ends where it lacks something for now (EX_TEMPFAIL), and where
+ * trying again is useless (EX_CONFIG). A worker does not say so by its status:
+ * code of a service can end it with any. */
+enum { CONTROL_EXIT_UNAVAILABLE = 75, CONTROL_EXIT_PERMANENT = 78 };
 
 struct control_message {
 	uint32_t type;	 /* enum control_type */
