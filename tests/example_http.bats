@@ -169,7 +169,7 @@ needs() {
 	printf '<p>gr\303\274n' >site/utf8.html
 	printf '<p>gr\374n' >site/latin1.html
 	printf '<p>\355\240\200' >site/surrogate.html
-	printf '\033$B%%"\033(B' >site/iso-2022.txt
+	printf '\033\044B%%\042\033(B' >site/iso-2022.txt
 	printf 'a\0b\0' >site/utf16.txt
 	printf '{"a":"\303\274"}' >site/utf8.json
 	serve
@@ -745,7 +745,7 @@ responses() {
 	chmod 600 site/listed
 	# Root reads everything, unless it may not.
 	((EUID != 0)) ||
-		LAUNCHER=(setpriv --bounding-set=-dac_override,-dac_read_search)
+		LAUNCHER=(setpriv '--bounding-set=-dac_override,-dac_read_search')
 	serve --workers 1
 	chmod 700 site/lost+found site/listed
 	asks 403 "$URL/private.txt"
