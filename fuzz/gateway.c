@@ -1,7 +1,12 @@
 /* What examples/gateway.c says to any input is frames, and in order. */
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "host.h"
+
+static int readings = -1; /* the file */
 
 enum { WELCOME = 2, ACK = 4, PING, PONG, ERROR };
 
@@ -55,9 +60,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
+	char argument[64];
+
 	(void)argc;
 	(void)argv;
-	host_start("60,/dev/null");
+	readings = memfd_create("readings", MFD_CLOEXEC);
+	HOST_CHECK(readings >= 0);
+	snprintf(argument, sizeof argument, "60,/proc/self/fd/%d", readings);
+	host_start(argument);
 	return 0;
 }
 
@@ -65,6 +75,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t count);
 int
 LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t count)
 {
+	static const char part[] = "784111777 a 1 41"; /* of a killed worker */
+
+	HOST_CHECK(ftruncate(readings, 0) == 0);
+	HOST_CHECK(pwrite(readings, part, strlen(part), 0) > 0);
 	host_converse(bytes, count, check);
 	return 0;
 }
