@@ -409,6 +409,19 @@ reconcile_reload(struct master *m)
 
 /* ---- reconcile ---------------------------------------------------------- */
 
+/* With vm.overcommit_memory=2 a slot's memory counts as a whole, and
+ * MAP_NORESERVE is not heeded (mmap(2)). */
+static bool
+commits_strictly(void)
+{
+	FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+	int mode = file ? fgetc(file) : EOF;
+
+	if (file)
+		fclose(file);
+	return mode == '2';
+}
+
 static const char *
 remedy_for(int error)
 {
@@ -416,7 +429,10 @@ remedy_for(int error)
 	case EMFILE:
 		return ": raise LimitNOFILE= or ulimit -Hn";
 	case ENOMEM:
-		return ": lower max-connections, or raise ulimit -v";
+		return commits_strictly()
+		    ? ": lower max-connections, or set vm.overcommit_memory "
+		      "to 0: with 2 the kernel counts what is only set apart"
+		    : ": lower max-connections, or raise ulimit -v";
 	case EAGAIN:
 		return ": raise TasksMax= or ulimit -u";
 	default:

@@ -105,6 +105,31 @@ pair_place(pid_t master, unsigned n, bool pinned)
 		log_warning("cannot choose a CPU: %s", strerror(errno));
 }
 
+/* Where memory runs out the kernel's OOM killer is to take a slot, which the
+ * master makes anew, and never the master. What it had, as from systemd's
+ * OOMScoreAdjust=, is added to; whatever is cloned from here inherits it. To
+ * raise it needs no privilege, but the file is root's while the process is not
+ * dumpable (proc(5), /proc/pid). */
+static void
+volunteer_for_oom(void)
+{
+	enum { BEFORE_THE_MASTER = 500, MOST = 1000 };
+	int fd, length, score = 0, dumpable = prctl(PR_GET_DUMPABLE);
+	char text[16] = "";
+
+	prctl(PR_SET_DUMPABLE, 1);
+	fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	prctl(PR_SET_DUMPABLE, dumpable == 1);
+	if (fd < 0)
+		return; /* no /proc: all are alike then */
+	if (read(fd, text, sizeof text - 1) > 0)
+		score = atoi(text) + BEFORE_THE_MASTER;
+	length = snprintf(text, sizeof text, "%d", score < MOST ? score : MOST);
+	if (pwrite(fd, text, (size_t)length, 0) < 0)
+		log_warning("cannot raise oom_score_adj: %s", strerror(errno));
+	close(fd);
+}
+
 static _Noreturn void
 become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 {
@@ -117,6 +142,7 @@ become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 	if (getppid() != start->master)
 		_exit(0);
 	keep_only(ends);
+	volunteer_for_oom();
 	reset_signals();
 	limit.rlim_max = start->memory->fds;
 	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
