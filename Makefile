@@ -150,7 +150,7 @@ build/fuzz/line: fuzz/host.c examples/line.c
 build/fuzz/http: fuzz/host.c examples/http.c $(wildcard examples/http/*.[ch])
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
 build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c \
-	text.c file.c)
+	file.c memory.c text.c)
 # The answers are compared, and tell the time.
 build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 
@@ -220,6 +220,8 @@ build/tests/unit/ledger: lib/worker/ledger.c
 build/tests/unit/ledger_order: lib/worker/ledger.c
 build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt,--wrap=recvmsg
 build/tests/unit/quota: lib/base/quota.c
+build/tests/unit/memory: lib/base/memory.c
+build/tests/unit/rank: lib/worker/rank.c
 build/tests/unit/text: lib/base/text.c
 build/tests/unit/vigil: lib/base/vigil.c
 build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c

@@ -27,6 +27,7 @@
 #include "lib/base/log.h"
 #include "lib/base/title.h"
 #include "lib/slot/timers.h"
+#include "lib/worker/budget.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
@@ -386,6 +387,8 @@ handle_batch(struct worker *w, int count)
 			continue;
 		handle(w, &events[i]);
 		store(events[i].events, 0);
+		if (budget_is_due(w->loop.memory))
+			budget_keep(&w->loop);
 	}
 }
 
@@ -541,6 +544,7 @@ take_over(struct worker *w, enum verdict verdict)
 	pair_place(w->master, w->slot, w->config.pin_cpus);
 	schedule_look(&w->loop);
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
+	budget_renew(&w->loop);
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);
 	return WORKER;

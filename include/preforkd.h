@@ -68,7 +68,7 @@ enum preforkd_reason {
 	PREFORKD_FINISHED, /* by preforkd_finish */
 	PREFORKD_ABORTED,  /* by preforkd_abort */
 	PREFORKD_RESET,	   /* by the peer, or the network lost it */
-	PREFORKD_TIMEOUT,  /* idle-timeout or write-timeout */
+	PREFORKD_TIMEOUT,  /* idle-timeout, write-timeout, or `memory` */
 	PREFORKD_TOO_LONG, /* preforkd_limit or PREFORKD_REPLY_MAX */
 	PREFORKD_STOPPING  /* the server ends */
 };

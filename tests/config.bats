@@ -43,7 +43,7 @@ misuse() {
 }
 
 DURATION="expected 0 or a duration such as 500ms, 30s, 5m or 1h, at most 8760h"
-KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, drain-timeout, hang-timeout, start-timeout, log-level, pin-cpus"
+KEYS="listen, workers, backlog, max-connections, memory, idle-timeout, write-timeout, drain-timeout, hang-timeout, start-timeout, log-level, pin-cpus"
 
 @test "the defaults are shown in the syntax of the file" {
 	configure "# nothing"
@@ -54,14 +54,15 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "${lines[1]}" = "workers = $(nproc)" ]
 	[ "${lines[2]}" = "backlog = 4096" ]
 	[ "${lines[3]}" = "max-connections = 16384" ]
-	[ "${lines[4]}" = "idle-timeout = 0" ]
-	[ "${lines[5]}" = "write-timeout = 1m" ]
-	[ "${lines[6]}" = "drain-timeout = 30s" ]
-	[ "${lines[7]}" = "hang-timeout = 30s" ]
-	[ "${lines[8]}" = "start-timeout = 90s" ]
-	[ "${lines[9]}" = "log-level = info" ]
-	[ "${lines[10]}" = "pin-cpus = no" ]
-	[ "${#lines[@]}" -eq 11 ]
+	[[ ${lines[4]} =~ ^'memory = '[1-9][0-9]*[MGT]$ ]]
+	[ "${lines[5]}" = "idle-timeout = 0" ]
+	[ "${lines[6]}" = "write-timeout = 1m" ]
+	[ "${lines[7]}" = "drain-timeout = 30s" ]
+	[ "${lines[8]}" = "hang-timeout = 30s" ]
+	[ "${lines[9]}" = "start-timeout = 90s" ]
+	[ "${lines[10]}" = "log-level = info" ]
+	[ "${lines[11]}" = "pin-cpus = no" ]
+	[ "${#lines[@]}" -eq 12 ]
 }
 
 @test "what --check prints can be read again and means the same" {
@@ -74,8 +75,8 @@ KEYS="listen, workers, backlog, max-connections, idle-timeout, write-timeout, dr
 	[ "$output" = "$(cat a.conf)" ]
 	[ "${lines[0]}" = "listen = 127.0.0.1:7" ]
 	[ "${lines[1]}" = "listen = [::1]:0" ]
-	[ "${lines[5]}" = "idle-timeout = 1500ms" ]
-	[ "${lines[7]}" = "drain-timeout = 90s" ]
+	[ "${lines[6]}" = "idle-timeout = 1500ms" ]
+	[ "${lines[8]}" = "drain-timeout = 90s" ]
 }
 
 @test "services and their arguments are printed as they were given" {
@@ -371,6 +372,25 @@ refuses_second() {
 	refuses "= 2" "= 2: no key: expected key = value"
 	refuses "=" "=: no key: expected key = value"
 	refuses "config = x" "config: unknown key: expected one of $KEYS"
+}
+
+@test "messages: sizes" {
+	refuses "memory = 5" 'memory: invalid value "5": expected auto, 0 or a size such as 512K, 64M or 2G, at most 1024T'
+	refuses "memory = 5X" 'memory: invalid value "5X": expected auto, 0 or a size such as 512K, 64M or 2G, at most 1024T'
+	refuses "memory = 1025T" 'memory: invalid value "1025T": expected auto, 0 or a size such as 512K, 64M or 2G, at most 1024T'
+	refuses "memory = 5MB" 'memory: invalid value "5MB": expected auto, 0 or a size such as 512K, 64M or 2G, at most 1024T'
+}
+
+@test "a size is printed with the largest unit that it has" {
+	local size
+	for size in 0 1500K 64M 2G 1024T; do
+		configure "memory = $size"
+		check
+		[[ $output == *$'\n'"memory = $size"$'\n'* ]]
+	done
+	configure "memory = 2048M"
+	check
+	[[ $output == *$'\n'"memory = 2G"$'\n'* ]]
 }
 
 @test "messages: values in quotes" {

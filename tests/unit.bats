@@ -37,6 +37,14 @@ setup() {
 	"$UNIT/quota"
 }
 
+@test "memory: the least limit of the control groups" {
+	"$UNIT/memory"
+}
+
+@test "rank: the largest and oldest go first" {
+	"$UNIT/rank"
+}
+
 @test "text: only what prints, cut between characters" {
 	"$UNIT/text"
 }

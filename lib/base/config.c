@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "lib/base/file.h"
+#include "lib/base/memory.h"
 #include "lib/base/service.h"
 #include "lib/base/text.h"
 
@@ -257,6 +258,52 @@ print_max_connections(const struct config *config, FILE *out)
 	fprintf(out, "max-connections = %u\n", config->max_connections);
 }
 
+/* A quarter of what there is: the kernel's buffers for the same clients, and
+ * what services have for themselves, take their part as well. */
+static uint64_t
+memory_share(void)
+{
+	return (memory_limit() / 4) >> 20 << 20;
+}
+
+static const char *
+parse_memory(struct config *config, const char *value)
+{
+	static const char units[] = "KMGT";
+	uint64_t number;
+	const char *rest = read_number(value, 1ULL << 40, &number);
+	const char *unit = rest && *rest ? strchr(units, *rest) : NULL;
+
+	if (strcmp(value, "auto") == 0) {
+		config->memory_bytes = memory_share();
+		return NULL;
+	}
+	if (!rest || (unit ? rest[1] != '\0' : *rest || number != 0) ||
+	    (unit && number > (1ULL << 40) >> 10 * (unit - units)))
+		return "expected auto, 0 or a size such as 512K, 64M or 2G, "
+		       "at most 1024T";
+	config->memory_bytes = unit ? number << 10 * (unit - units + 1) : 0;
+	return NULL;
+}
+
+static void
+print_memory(const struct config *config, FILE *out)
+{
+	static const char units[] = "KMGT";
+	uint64_t number = config->memory_bytes >> 10;
+	size_t unit = 0;
+
+	while (units[unit + 1] && number > 0 && number % 1024 == 0) {
+		number /= 1024;
+		unit++;
+	}
+	if (number == 0)
+		fputs("memory = 0\n", out);
+	else
+		fprintf(
+		    out, "memory = %ju%c\n", (uintmax_t)number, units[unit]);
+}
+
 static const char *
 parse_idle_timeout(struct config *config, const char *value)
 {
@@ -360,6 +407,7 @@ static const struct rule {
 	{ { "backlog", 0, true }, parse_backlog, print_backlog },
 	{ { "max-connections", 0, true }, parse_max_connections,
 	    print_max_connections },
+	{ { "memory", 0, true }, parse_memory, print_memory },
 	{ { "idle-timeout", 0, true }, parse_idle_timeout, print_idle_timeout },
 	{ { "write-timeout", 0, true }, parse_write_timeout,
 	    print_write_timeout },
@@ -405,6 +453,7 @@ set_defaults(struct config *config)
 	config->workers = usable_cpus();
 	config->backlog = 4096;
 	config->max_connections = 16384;
+	config->memory_bytes = memory_share();
 	config->write_timeout_ms = 60000;
 	config->drain_timeout_ms = 30000;
 	config->hang_timeout_ms = 30000;

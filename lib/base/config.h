@@ -41,6 +41,7 @@ struct config {
 	unsigned workers;	   /* 1..CONFIG_WORKERS_MAX, auto resolved */
 	unsigned backlog;	   /* of each listener, connections */
 	unsigned max_connections;  /* of each worker */
+	uint64_t memory_bytes;	   /* of all workers; 0: no bound */
 	uint64_t idle_timeout_ms;  /* 0: never */
 	uint64_t write_timeout_ms; /* 0: never */
 	uint64_t drain_timeout_ms; /* 0: at once */

@@ -18,6 +18,8 @@ const struct close_meaning close_meanings[CLOSE_REASONS] = {
 	[CLOSE_DRAIN_TIMEOUT] = { "drain timeout", PREFORKD_STOPPING, false,
 	    false },
 	[CLOSE_NO_MEMORY] = { "no memory", PREFORKD_RESET, false, false },
+	[CLOSE_MEMORY] = { "its memory was needed", PREFORKD_TIMEOUT, true,
+	    false },
 	[CLOSE_HANDED] = { "handed to another worker", PREFORKD_END, false,
 	    false },
 	[CLOSE_FAULT] = { "the service failed on its input", PREFORKD_ABORTED,

@@ -54,6 +54,7 @@ enum close_reason {
 	CLOSE_STOPPING,
 	CLOSE_DRAIN_TIMEOUT,
 	CLOSE_NO_MEMORY,
+	CLOSE_MEMORY,	/* it held what others need: budget.h */
 	CLOSE_HANDED,	/* to another slot: only our descriptor closes */
 	CLOSE_FAULT,	/* of the service */
 	CLOSE_FINISHED, /* by the service */

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "lib/slot/hold.h"
+
 bool
 parcel_size(const struct parcel_label *label, size_t *size)
 {
@@ -61,11 +63,11 @@ unpack_place(struct slot_memory *memory, int fd, const unsigned char *rest)
 	const unsigned char *pending = rest + connection_rest(c);
 
 	c->place_used = false;
+	hold_begins(memory, fd, c->progress_ms);
 	if (connection_rest(c) > 0)
-		connection_keep_rest(c, slot_place(memory, fd), rest);
+		hold_rest(memory, fd, rest);
 	if (connection_pending(c) > 0)
-		connection_keep(c, slot_place(memory, fd), pending,
-		    (size_t)connection_pending(c));
+		hold_answer(memory, fd, pending, (size_t)connection_pending(c));
 	if (c->place_used)
 		store(memory->sweep_wanted, 1);
 }
@@ -87,9 +89,9 @@ parcel_unpack(
 	*c = label.connection;
 	c->generation = generation;
 	*p = label.particulars;
-	p->state_paged = state > SLOT_STATE;
+	p->state_paged = false;
 	unpack_place(memory, fd, memory->parcel);
-	memcpy(slot_state(memory, fd, state), memory->parcel + size - state,
+	memcpy(hold_state(memory, fd, state), memory->parcel + size - state,
 	    state);
 	return true;
 }

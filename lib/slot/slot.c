@@ -7,6 +7,7 @@
 struct areas {
 	size_t particulars;
 	size_t timer_bounds;
+	size_t holds;
 	size_t states;
 	size_t places;
 	size_t paged_states;
@@ -31,8 +32,9 @@ areas_of(unsigned fds)
 	a.timer_bounds =
 	    next_page(a.particulars + (size_t)fds * sizeof(struct particulars));
 	/* A sixteenth, and a sixteenth of that, and so on: timers.c. */
-	a.states = next_page(
+	a.holds = next_page(
 	    a.timer_bounds + (size_t)(fds / 8 + 8) * sizeof(uint64_t));
+	a.states = next_page(a.holds + (size_t)fds * sizeof(struct hold));
 	a.places = next_page(a.states + (size_t)fds * SLOT_STATE);
 	a.paged_states = a.places + (size_t)fds * CONNECTION_PLACE;
 	a.end = a.paged_states + (size_t)fds * PREFORKD_STATE_MAX;
@@ -190,13 +192,13 @@ slot_place(struct slot_memory *memory, int fd)
 	    areas_of(memory->fds).places + (size_t)fd * CONNECTION_PLACE);
 }
 
-void
-slot_release_place(struct slot_memory *memory, int fd)
+struct hold *
+slot_hold(struct slot_memory *memory, int fd)
 {
-	/* Punches a hole into the shared mapping; MADV_DONTNEED would only
-	 * drop our view of it. Where it fails the memory stays, no more. */
-	madvise(slot_place(memory, fd), CONNECTION_PLACE, MADV_REMOVE);
-	memory->connections[fd].place_used = false;
+	void *at = area(memory,
+	    areas_of(memory->fds).holds + (size_t)fd * sizeof(struct hold));
+
+	return at;
 }
 
 unsigned char *
@@ -207,14 +209,6 @@ slot_state(struct slot_memory *memory, int fd, uint32_t size)
 	return size <= SLOT_STATE
 	    ? area(memory, a.states + (size_t)fd * SLOT_STATE)
 	    : area(memory, a.paged_states + (size_t)fd * PREFORKD_STATE_MAX);
-}
-
-void
-slot_release_state(struct slot_memory *memory, int fd)
-{
-	madvise(slot_state(memory, fd, PREFORKD_STATE_MAX), PREFORKD_STATE_MAX,
-	    MADV_REMOVE); /* as above */
-	slot_particulars(memory, fd)->state_paged = false;
 }
 
 unsigned char *

@@ -146,6 +146,20 @@ struct slot_brought {
 	int32_t padding;
 };
 
+/* Pages of one ring of a connection's place that may hold memory. */
+struct hold_ring {
+	uint64_t end; /* the stream's first page that is not among them; 0: none
+			 is */
+	uint32_t pages;
+};
+
+/* What a connection holds while it waits: see hold.h. */
+struct hold {
+	struct hold_ring rest, answer;
+	uint64_t since_ms; /* it waits for the same since then */
+	uint32_t state_pages;
+};
+
 /* A counter that a service names; its name is written once. */
 struct slot_count {
 	char name[SLOT_COUNT_NAME]; /* "": free, and so are all behind it */
@@ -179,11 +193,15 @@ struct slot_memory {
 	struct vigil vigil;	  /* the clock of this memory's times */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
 	struct quota faults;	  /* logged, of connections closed for one */
-	uint64_t claim;	  /* the last take-over's: slot_claim_takeover */
-	uint64_t adopted; /* the last connection taken from another slot */
-	uint64_t handed;  /* the last connection given to another slot */
-	int32_t offered;  /* fd of the next one: nobody touches it; or 0 */
-	uint32_t stopped; /* not 0: the services have been told to stop */
+	uint64_t claim;	    /* the last take-over's: slot_claim_takeover */
+	uint64_t adopted;   /* the last connection taken from another slot */
+	uint64_t handed;    /* the last connection given to another slot */
+	int32_t offered;    /* fd of the next one: nobody touches it; or 0 */
+	uint32_t stopped;   /* not 0: the services have been told to stop */
+	uint64_t held;	    /* pages, all that were ever touched: hold.h */
+	uint64_t held_look; /* beyond it what is held is counted: budget.h */
+	uint64_t budget;    /* pages; what held_look was reckoned for */
+	struct quota budget_logged; /* connections closed for their memory */
 	struct slot_counters counters;
 	struct transaction transaction;
 	struct slot_brought brought;
@@ -250,8 +268,8 @@ uint64_t *slot_timer_bounds(struct slot_memory *);
 
 /* The place of FD's connection, CONNECTION_PLACE bytes (connection.h). */
 unsigned char *slot_place(struct slot_memory *, int fd);
-/* Gives the memory of FD's place back to the kernel; its bytes are lost. */
-void slot_release_place(struct slot_memory *, int fd);
+/* What FD's connection holds there, and of its state. */
+struct hold *slot_hold(struct slot_memory *, int fd);
 
 /*
  * Where the state of FD's connection lies. A small one has SLOT_STATE bytes in
@@ -259,7 +277,6 @@ void slot_release_place(struct slot_memory *, int fd);
  * lie at two places.
  */
 unsigned char *slot_state(struct slot_memory *, int fd, uint32_t size);
-void slot_release_state(struct slot_memory *, int fd);
 
 /* Where a call works on a state of SIZE bytes: it ends at the fence. */
 unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/base/log.h"
+#include "lib/slot/hold.h"
 #include "lib/slot/timers.h"
 
 /* What a service holds for as long as a call lasts. */
@@ -472,9 +473,7 @@ apply_state(struct slot_memory *memory, const struct outcome *o)
 	int fd = memory->transaction.fd;
 	struct particulars *p = slot_particulars(memory, fd);
 
-	if (o->state_size > SLOT_STATE)
-		p->state_paged = true;
-	memcpy(slot_state(memory, fd, o->state_size),
+	memcpy(hold_state(memory, fd, o->state_size),
 	    slot_state_buffer(memory, o->state_size), o->state_size);
 	p->state_size = o->state_size;
 	p->state_version = o->state_version;

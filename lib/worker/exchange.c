@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "lib/base/log.h"
+#include "lib/slot/hold.h"
 #include "lib/worker/call.h"
 #include "lib/worker/ledger.h"
 
@@ -60,9 +61,9 @@ static void
 release_memory(struct slot_memory *memory, int fd)
 {
 	if (memory->connections[fd].place_used)
-		slot_release_place(memory, fd);
+		hold_release_place(memory, fd);
 	if (slot_particulars(memory, fd)->state_paged)
-		slot_release_state(memory, fd);
+		hold_release_state(memory, fd);
 }
 
 static void
@@ -239,12 +240,14 @@ flush(struct loop *loop, int fd)
 
 /* What the service has left over waits for what comes behind it. */
 static void
-keep_rest(struct slot_memory *memory, struct connection *c)
+keep_rest(struct loop *loop, const struct connection *c)
 {
+	struct slot_memory *memory = loop->memory;
 	const struct transaction *t = &memory->transaction;
 
-	connection_keep_rest(c, slot_place(memory, t->fd),
-	    memory->input + (c->consumed - t->base));
+	if (c->consumed > t->base || t->start == t->base)
+		hold_begins(memory, t->fd, loop->now_ms);
+	hold_rest(memory, t->fd, memory->input + (c->consumed - t->base));
 	store(memory->sweep_wanted, 1);
 }
 
@@ -264,9 +267,10 @@ finish_answer(struct loop *loop, struct connection *c)
 	if (sent < 0)
 		return reason_of(errno);
 	count_sent(loop, c, c->sent + (size_t)sent);
-	if ((size_t)sent < count)
-		connection_keep(c, slot_place(memory, t->fd), bytes + sent,
-		    count - (size_t)sent);
+	if ((size_t)sent < count) {
+		hold_begins(memory, t->fd, loop->now_ms);
+		hold_answer(memory, t->fd, bytes + sent, count - (size_t)sent);
+	}
 	return CLOSE_NOT;
 }
 
@@ -276,7 +280,7 @@ finish_write(struct loop *loop, struct connection *c)
 	/* Beside an INPUT call it lies in its place, not in the buffer. */
 	if (loop->memory->transaction.call == CALL_INPUT &&
 	    connection_rest(c) > 0)
-		keep_rest(loop->memory, c);
+		keep_rest(loop, c);
 	return connection_pending(c) > 0 ? finish_answer(loop, c) : CLOSE_NOT;
 }
 

@@ -1,6 +1,7 @@
 #include "lib/worker/schedule.h"
 
 #include "lib/base/clock.h"
+#include "lib/slot/hold.h"
 #include "lib/slot/timers.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/ledger.h"
@@ -58,7 +59,7 @@ sweep_one(struct loop *loop, int fd)
 		return false;
 	}
 	if (connection_place_is_spare(c, loop->now_ms, SWEEP_MS))
-		slot_release_place(memory, fd);
+		hold_release_place(memory, fd);
 	return loop->config->idle_timeout_ms > 0 || c->place_used ||
 	    c->lingering ||
 	    (loop->config->write_timeout_ms > 0 &&
