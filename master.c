@@ -714,12 +714,15 @@ read_signals(struct master *m)
 
 /* ---- time --------------------------------------------------------------- */
 
+/* systemd has a clock of its own, which leaves nothing out. */
 static void
 feed_watchdog(struct master *m)
 {
-	if (m->watchdog_ms == 0 || m->crew.now_ms < m->watchdog_due_ms)
+	uint64_t now_ms = clock_ms();
+
+	if (m->watchdog_ms == 0 || now_ms < m->watchdog_due_ms)
 		return;
-	m->watchdog_due_ms = m->crew.now_ms + m->watchdog_ms;
+	m->watchdog_due_ms = now_ms + m->watchdog_ms;
 	if (m->phase == SERVING)
 		tell_state(m, "WATCHDOG=1\n");
 	else
@@ -729,20 +732,23 @@ feed_watchdog(struct master *m)
 static void
 keep_time(struct master *m)
 {
-	m->crew.now_ms = clock_ms();
 	crew_keep_time(&m->crew);
 	feed_watchdog(m);
 }
 
+/* For epoll_wait(2). */
 static int
-time_left(const struct master *m)
+time_left(struct master *m)
 {
-	uint64_t due_ms =
-	    clock_earlier(crew_due_ms(&m->crew), m->watchdog_due_ms);
+	struct crew *crew = &m->crew;
+	uint64_t due_ms = crew_due_ms(crew), wake_ms;
 
 	if (m->phase == RELOADING)
 		due_ms = clock_earlier(due_ms, m->reload_due_ms);
-	return clock_left(due_ms, m->crew.now_ms);
+	vigil_until(&crew->vigil, crew->now_ms, due_ms);
+	wake_ms = due_ms == 0 ? 0 : due_ms + crew->vigil.missed_ms;
+	return clock_left(
+	    clock_earlier(wake_ms, m->watchdog_due_ms), clock_ms());
 }
 
 /* ---- the loop ----------------------------------------------------------- */
@@ -776,9 +782,10 @@ loop(struct master *m)
 	int count = 0;
 
 	for (;;) {
-		keep_time(m);
+		m->crew.now_ms = vigil_now(&m->crew.vigil, clock_ms());
 		for (int i = 0; i < count; i++)
 			handle(m, events[i].data.fd);
+		keep_time(m); /* nobody is late whose word has come */
 		reconcile(m);
 		if (is_done(m))
 			break;

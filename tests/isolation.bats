@@ -454,3 +454,21 @@ has_slots() {
 	end_honest 20
 	server_ends_with 0
 }
+
+# freeze SECONDS: nobody of the server runs, and nobody is told (a suspended
+# machine, a frozen cgroup).
+freeze() {
+	# shellcheck disable=SC2046 # one word for each pid
+	"$TEST_PROGRAMS/freeze" "$1" "$MASTER" $(children "$MASTER")
+}
+
+@test "a call that was frozen with the whole server does not hang" {
+	start_crashing --workers 1 --hang-timeout 4s
+	start_provoking 1 "slow $PWD/go"
+	wait_until has_calls 1
+	freeze 6
+	touch go
+	await_provoked
+	ended 1 echoed
+	not log_has 'hangs'
+}

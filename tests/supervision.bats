@@ -100,6 +100,41 @@ lose_slot() {
 	not log_has 'killing it'
 }
 
+# Nobody else has its connections.
+@test "a stopped worker whose standby is dead is let go on" {
+	start_server --workers 1 --hang-timeout 3s
+	wait_until has_pairs 1
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered
+	local worker standby
+	worker=$(worker_pid 0)
+	standby=$(standby_pid 0)
+	kill -STOP "$worker"
+	kill -KILL "$standby"
+	wait_until log_has 'nobody could take over: letting it go on'
+	wait_until has_pairs 1
+	[ "$(worker_pid 0)" = "$worker" ]
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
+@test "a stopped worker whose standby dies in a reload has the candidate" {
+	start_server --workers 1
+	wait_until has_pairs 1
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered
+	stop_process "$(worker_pid 0)"
+	local standby
+	standby=$(standby_pid 0)
+	kill -HUP "$MASTER"
+	wait_until has_children "$MASTER" 3
+	kill -KILL "$standby"
+	wait_until log_has ' reloaded: '
+	wait_until has_pairs 1
+	end_stream
+	[ "$(summary connections)" -eq 20 ]
+}
+
 @test "deaths of workers mean no back-off" {
 	start_server --workers 3
 	local n

@@ -473,6 +473,7 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	crew->slots[slot].pair = pair;
 	if (crew->slot_count <= slot)
 		crew->slot_count = slot + 1;
+	pair->started_ms = pair->worker_ms = crew->now_ms;
 	if (config->start_timeout_ms > 0)
 		pair->deadline_ms = crew->now_ms + config->start_timeout_ms;
 	for (unsigned i = 0; i < config->listen_count; i++) {
@@ -621,6 +622,15 @@ log_overdue(const struct pair *pair)
 				       : pair_state_names[pair->state]);
 }
 
+/* The worker has all that is left of the slot: it gets a standby first. */
+static bool
+is_the_last(const struct crew *crew, const struct pair *pair)
+{
+	return !crew->ending && !pair->taking_over && !pair->hung &&
+	    pair->state >= PAIR_SERVING && pair->state < PAIR_ENDING &&
+	    pair->worker > 0 && !pair_has_heir(pair);
+}
+
 static void
 enforce_deadline(struct crew *crew, struct pair *pair)
 {
@@ -630,10 +640,15 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 		pair->deadline_ms = crew->now_ms + KILL_MS;
 		return;
 	}
+	if (is_the_last(crew, pair)) {
+		pair->deadline_ms = crew->now_ms + KILL_MS;
+		pair_continue_worker(pair);
+		return;
+	}
 	log_overdue(pair);
 	pair->deadline_ms = 0;
 	pair->overdue = pair->state == PAIR_STARTING;
-	if (!crew->ending && !pair->taking_over && pair->heir > 0)
+	if (!crew->ending && !pair->taking_over && pair_has_heir(pair))
 		pair_kill_worker(pair);
 	else if (crew->ending)
 		crew_end_pair(pair);

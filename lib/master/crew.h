@@ -11,6 +11,7 @@
 
 #include "lib/base/config.h"
 #include "lib/base/quota.h"
+#include "lib/base/vigil.h"
 #include "lib/master/endpoint.h"
 #include "lib/master/pair.h"
 #include "lib/master/restart.h"
@@ -52,6 +53,8 @@ struct crew {
 	struct endpoints endpoints;
 	struct handover handover;
 	int epoll;
+	struct vigil vigil; /* time in which the master did not look is left
+			       out of all that follows from now_ms */
 	uint64_t now_ms;
 	uint64_t look_ms; /* when to look for workers that hang; 0: all wait */
 	struct quota faults; /* logged deaths in a call of the service */

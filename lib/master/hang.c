@@ -67,6 +67,14 @@ kill_if_stopped(struct crew *crew, struct pair *pair)
 
 	if (stands < crew->config.hang_timeout_ms || pair->killed)
 		return;
+	if (!pair_has_heir(pair)) {
+		log_warning("worker %u (pid %d) has been stopped for %" PRIu64
+			    " ms, and nobody could take over: letting it go on",
+		    pair->slot, (int)pair->worker, stands);
+		pair->stopped_ms = crew->now_ms;
+		pair_continue_worker(pair);
+		return;
+	}
 	log_warning("worker %u (pid %d) has been stopped for %" PRIu64
 		    " ms: killing it",
 	    pair->slot, (int)pair->worker, stands);

@@ -227,7 +227,6 @@ pair_fork(unsigned slot, const struct config *config,
 		return fail(pair, theirs);
 	slot_inherit(pair->memory, false); /* did so in slot_map */
 	close_ends(theirs);
-	pair->started_ms = pair->worker_ms = clock_ms();
 	return pair;
 }
 
@@ -301,6 +300,20 @@ pair_continue(struct pair *pair)
 			kill(others[i], SIGCONT); /* ours, as above */
 }
 
+/* A candidate steps in where the standby is dead: crew.c. */
+bool
+pair_has_heir(const struct pair *pair)
+{
+	return pair->heir > 0 || pair->candidate > 0;
+}
+
+void
+pair_continue_worker(const struct pair *pair)
+{
+	if (pair->worker > 0)
+		kill(pair->worker, SIGCONT); /* ours, as above */
+}
+
 void
 pair_kill_worker(struct pair *pair)
 {
@@ -317,7 +330,7 @@ pair_send(struct pair *pair, const struct control_message *message, int fd)
 		if (control_send(pair->control, message, fd, NULL) == 0 ||
 		    control_is_over(errno))
 			return;
-		pair->deaf_ms = clock_ms();
+		pair->deaf_ms = 0; /* since the next look: pair_send_rest */
 	}
 	if (!outbox_put(&pair->outbox, message, fd))
 		pair_kill_worker(pair); /* its successor is told all anew */
@@ -328,10 +341,10 @@ pair_send_rest(struct pair *pair, uint64_t now_ms)
 {
 	if (!pair->outbox.first)
 		return;
-	if (outbox_send(&pair->outbox, pair->control)) {
+	if (outbox_send(&pair->outbox, pair->control) || pair->deaf_ms == 0) {
 		pair->deaf_ms = now_ms;
 	} else if (pair->outbox.first && pair->worker > 0 &&
-	    now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
+	    pair_has_heir(pair) && now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
 		log_warning("worker %u (pid %d) has not read for %d ms: "
 			    "killing it",
 		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);

@@ -152,6 +152,11 @@ pid_t *pair_find_dying(struct pair *, pid_t pid);
 /* Has those who wait go on, if somebody has stopped one: it is needed now. */
 void pair_continue(struct pair *);
 
+/* False where the worker is the last who can serve the slot's connections: it
+ * is not to be killed then, and is let go on if somebody has stopped it. */
+bool pair_has_heir(const struct pair *);
+void pair_continue_worker(const struct pair *);
+
 /* Kills the worker where its successor is to go on. */
 void pair_kill_worker(struct pair *);
 
