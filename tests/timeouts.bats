@@ -78,6 +78,12 @@ read_slowly() {
 		--write-timeout 1s --log-level debug
 	dial
 	wait_until log_has 'closed: write timeout'
+	wait_until has_no_sockets
+}
+
+# has_no_sockets: nor is anything left in the kernel.
+has_no_sockets() {
+	(($(sockets connected) == 0))
 }
 
 # dial: a connection, CONN.

@@ -1,11 +1,19 @@
 #include "lib/master/hang.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/base/log.h"
 
-enum { KILL_MS = 1000 }; /* from SIGABRT to SIGKILL */
+enum {
+	KILL_MS = 1000,	  /* from SIGABRT to SIGKILL */
+	STARVED_MOST = 4, /* times the hang-timeout, for want of a CPU */
+};
 
 void
 hang_wake(struct crew *crew)
@@ -15,6 +23,38 @@ hang_wake(struct crew *crew)
 		    crew->now_ms + crew->config.hang_timeout_ms / 4 + 1;
 }
 
+/* How long PID has run; 0 where nobody knows. */
+static uint64_t
+cpu_time_ms(pid_t pid)
+{
+	struct timespec used;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) != 0 ||
+	    clock_gettime(clock, &used) < 0)
+		return 0;
+	return (uint64_t)used.tv_sec * 1000 + (uint64_t)used.tv_nsec / 1000000;
+}
+
+/* The letter that proc(5) has for it, or '\0'. */
+static char
+process_state(pid_t pid)
+{
+	char path[32], stat[64] = "";
+	const char *name_end;
+	int fd;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return '\0';
+	if (read(fd, stat, sizeof stat - 1) < 0)
+		stat[0] = '\0';
+	close(fd);
+	name_end = strrchr(stat, ')');
+	return name_end && name_end[1] ? name_end[2] : '\0';
+}
+
 /* Returns false while the worker waits for events. */
 static bool
 has_moved(struct pair *pair, uint64_t now_ms)
@@ -22,11 +62,12 @@ has_moved(struct pair *pair, uint64_t now_ms)
 	const struct slot_memory *memory = pair->memory;
 	const struct transaction *t = &memory->transaction;
 	struct pair_watch seen = { memory->begun, memory->done, t->base,
-		t->phase, t->fd, now_ms };
+		t->phase, t->fd, now_ms, 0 };
 
 	if (seen.begun != pair->watch.begun || seen.done != pair->watch.done ||
 	    seen.base != pair->watch.base || seen.phase != pair->watch.phase ||
 	    seen.fd != pair->watch.fd) {
+		seen.cpu_ms = cpu_time_ms(pair->worker);
 		pair->watch = seen;
 		return true;
 	}
@@ -99,10 +140,24 @@ hang_stop(struct crew *crew, struct pair *pair, int number)
 	hang_wake(crew);
 }
 
+/* A call that is ready to run, on a machine that runs others, does not hang for
+ * as long as it has not had its time; but nobody is let wait for ever. */
+static bool
+is_starved(const struct crew *crew, const struct pair *pair)
+{
+	const uint64_t timeout_ms = crew->config.hang_timeout_ms;
+
+	return stands_ms(crew, pair) < STARVED_MOST * timeout_ms &&
+	    cpu_time_ms(pair->worker) < pair->watch.cpu_ms + timeout_ms &&
+	    process_state(pair->worker) == 'R';
+}
+
 static void
 abort_if_hung(struct crew *crew, struct pair *pair)
 {
-	if (pair->hung || stands_ms(crew, pair) < crew->config.hang_timeout_ms)
+	if (pair->hung ||
+	    stands_ms(crew, pair) < crew->config.hang_timeout_ms ||
+	    is_starved(crew, pair))
 		return;
 	log_error("worker %u (pid %d) hangs: aborting it", pair->slot,
 	    (int)pair->worker);

@@ -38,6 +38,7 @@ struct pair_watch {
 	uint32_t phase;
 	int32_t fd;
 	uint64_t since_ms; /* none of these has moved since then */
+	uint64_t cpu_ms;   /* that the worker had run until then */
 };
 
 struct pair {

@@ -11,7 +11,9 @@ const struct close_meaning close_meanings[CLOSE_REASONS] = {
 	[CLOSE_LOST] = { "connection lost", PREFORKD_RESET, false, false },
 	[CLOSE_IDLE_TIMEOUT] = { "idle timeout", PREFORKD_TIMEOUT, false,
 	    false },
-	[CLOSE_WRITE_TIMEOUT] = { "write timeout", PREFORKD_TIMEOUT, false,
+	/* By a reset: who takes nothing would not take our FIN either, and the
+	 * kernel would hold the answer for as long as the peer lives. */
+	[CLOSE_WRITE_TIMEOUT] = { "write timeout", PREFORKD_TIMEOUT, true,
 	    false },
 	[CLOSE_STOPPING] = { "server stopping", PREFORKD_STOPPING, false,
 	    false },
