@@ -23,6 +23,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/service.h"
+#include "lib/base/text.h"
 #include "lib/base/title.h"
 #include "lib/master/crew.h"
 #include "lib/master/death.h"
@@ -942,6 +944,20 @@ reserve(struct master *m, int *status)
 	return true;
 }
 
+/* A path that is relative, in the file, too, is meant from where we were
+ * started. */
+static void
+log_relative_services(const struct config *config)
+{
+	for (unsigned n = 0; n < config->listen_count; n++) {
+		const char *path = config_service(config, n);
+
+		if (strchr(path, '/') && *path != '/')
+			log_info("service %.*s is %s", text_cut(path, 200),
+			    path, services_locate(path).text);
+	}
+}
+
 /* Returns true, or false with the exit status. */
 static bool
 begin(struct master *m, int *status)
@@ -956,6 +972,7 @@ begin(struct master *m, int *status)
 	    addresses, m->crew.config.workers,
 	    log_plural(m->crew.config.workers));
 	log_other_addresses(m, listed);
+	log_relative_services(&m->crew.config);
 	warn_of_limits(m);
 	crew_want(&m->crew, m->crew.config.workers);
 	m->watchdog_ms = notify_watchdog_ms();

@@ -15,6 +15,7 @@
 #include "lib/base/config.h"
 #include "lib/base/log.h"
 #include "lib/base/service.h"
+#include "lib/base/text.h"
 #include "lib/base/title.h"
 #include "lib/master/trial.h"
 #include "lib/slot/control.h"
@@ -116,8 +117,8 @@ misuse(const char *what, const char *argument, const char *remedy)
 {
 	char message[512];
 
-	snprintf(message, sizeof message, "preforkd: %s \"%.200s\"%s", what,
-	    argument, remedy);
+	snprintf(message, sizeof message, "preforkd: %s \"%.*s\"%s", what,
+	    text_cut(argument, 200), argument, remedy);
 	log_complaint(message);
 	return EXIT_USAGE;
 }
@@ -139,6 +140,24 @@ list_matches(
 	return count;
 }
 
+static int
+refuse_unknown(const char *argument, const struct option *options)
+{
+	char typed[64], remedy[128];
+	struct text_guess guess = { .typed = typed };
+	const char *nearest;
+
+	snprintf(typed, sizeof typed, "%.*s", (int)strcspn(argument + 2, "="),
+	    argument + 2);
+	for (; options->name; options++)
+		text_consider(&guess, options->name);
+	nearest = guess.nearest ? guess.nearest : config_nearest_key(typed);
+	snprintf(remedy, sizeof remedy, ": %s%s%ssee preforkd --help",
+	    nearest ? "did you mean --" : "", nearest ? nearest : "",
+	    nearest ? "? " : "");
+	return misuse("unknown option", argument, remedy);
+}
+
 /* What getopt does not take. OPTOPT says whether it knows it at all. */
 static int
 refuse_option(const char *argument, const struct option *options)
@@ -151,8 +170,7 @@ refuse_option(const char *argument, const struct option *options)
 	if (optopt != 0)
 		return misuse("option", argument, " takes no value");
 	if (list_matches(argument, options, matches, sizeof matches) < 2)
-		return misuse(
-		    "unknown option", argument, ": see preforkd --help");
+		return refuse_unknown(argument, options);
 	snprintf(remedy, sizeof remedy, ": expected one of %s", matches);
 	return misuse("ambiguous option", argument, remedy);
 }
@@ -338,6 +356,7 @@ main(int argc, char **argv)
 	int status = 1;
 
 	occupy_standard_streams();
+	services_begin();
 	if (arguments && overrides)
 		status = read_command_line(argc, arguments, &command);
 	else

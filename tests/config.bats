@@ -181,24 +181,98 @@ build_constructor() {
 @test "messages: services" {
 	local value expected
 	expected="expected after = one of echo, discard, chargen, daytime, time, or the path of a shared object such as ./mine.so"
-	for value in :7= :7=ech :7=echo2 :7=:echo :7=mine.so '7=' '7= :x'; do
+	for value in :7= :7=:echo :7=mine.so '7=' '7= :x'; do
 		[[ $value == :* ]] || value=:$value
 		refuses "listen = $value" "listen: invalid value \"$value\": $expected"
 	done
 	for value in ':7=./mine.so :' ':7=./mine.so :x'; do
 		refuses "listen = $value" "listen: invalid value \"$value\": expected no white space behind the service's path"
 	done
-	expected="expected a service's path and its argument of at most 191 bytes each"
-	value=$(printf './%0189d' 0)
+	expected="expected after = echo, one of echo, discard, chargen, daytime, time, or the path of a shared object such as ./mine.so"
+	for value in :7=ech :7=ecoh :7=echo2; do
+		refuses "listen = $value" "listen: invalid value \"$value\": $expected"
+	done
+}
+
+@test "messages: long paths" {
+	local expected value
+	expected="expected a service's path and its argument of at most 4095 bytes each, and 32 KiB of them in all"
+	value=$(printf './%04093d' 0)
 	configure "listen = :7=$value:$value"
 	check
-	[[ $stderr == "a.conf:1: listen: service ./000"*": cannot read it: No such file or directory: "* ]]
+	[ "$status" -eq 1 ]
+	[[ $stderr == "a.conf:1: listen: service ...000"*": cannot read it: File name too long: "* ]]
 	for value in "./0$value" "./x:0$value"; do
 		configure "listen = :7=$value"
 		check
 		[ "$status" -eq 1 ]
 		[[ $stderr == "a.conf:1: listen: invalid value \":7="*"\": $expected" ]]
 	done
+}
+
+@test "a service and its argument may have long paths" {
+	local deep
+	deep=$PWD/$(printf 'a-level-of-a-deep-tree/%.0s' {1..60})
+	mkdir -p "$deep"
+	build_service "$deep/good.so" 1
+	"$PREFORKD" --check -l ":7=$deep/good.so:$deep" \
+		-l ":8=$deep/good.so:$deep" >a.conf
+	check
+	[ "$status" -eq 0 ]
+	[ "$output" = "$(cat a.conf)" ]
+	[[ $output == *"listen = :8=$deep/good.so:$deep"* ]]
+}
+
+@test "a # begins a comment behind white space only" {
+	mkdir 'c#'
+	build_service 'c#/good.so' 1
+	printf 'listen = :7=./c#/good.so:a#b\t# a comment\n#x\nworkers = 3 #x\n' >a.conf
+	check
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "listen = :7=./c#/good.so:a#b" ]
+	[ "${lines[1]}" = "workers = 3" ]
+	printf '%s\n' "$output" >a.conf
+	check
+	[ "${lines[0]}" = "listen = :7=./c#/good.so:a#b" ]
+	refuses "workers = 3#x" 'workers: invalid value "3#x": expected auto or a number from 1 to 1024'
+}
+
+@test "messages: what the file cannot say" {
+	local value=:7=./x.so:
+	misuse "--listen: invalid value \"${value}a #b\": expected no # behind white space, where a comment begins" --listen "${value}a #b"
+	misuse "--listen: invalid value \"${value}a \": expected no white space at its end" --listen "${value}a "
+	misuse "--listen: invalid value \"${value}a?b\": expected no control characters in it" --listen "$value"$'a\nb'
+	misuse "--listen: invalid value \"${value}a?b\": expected no control characters in it" --listen "$value"$'a\eb'
+}
+
+@test "blanks around the = behind an address do not matter" {
+	configure "listen = :7 = discard" "listen = [::1]:8	=	echo"
+	check
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "listen = :7=discard" ]
+	[ "${lines[1]}" = "listen = [::1]:8" ]
+}
+
+@test "a relative object is looked for where the server was started" {
+	mkdir r1 r2 conf
+	ln -s r1 current
+	build_service r1/good.so 1
+	echo 'listen = :7=./good.so' >conf/a.conf
+	cd current
+	"$PREFORKD" --check --config ../conf/a.conf
+	cd ..
+	# By the link, as the shell has come there.
+	run -1 env -C r2 "PWD=$PWD/current" "$PREFORKD" --check \
+		--config ../conf/a.conf
+}
+
+@test "messages: an object that the unit hides" {
+	run -1 env INVOCATION_ID=1 "$PREFORKD" --check --listen :7=/home/none/x.so
+	[[ $output == *": expected the path of a shared object: a unit with ProtectHome= does not see it" ]]
+	run -1 env INVOCATION_ID=1 "$PREFORKD" --check --listen :7=/tmp/none/x.so
+	[[ $output == *": expected the path of a shared object: a unit with PrivateTmp= does not see it" ]]
+	run -1 env -u INVOCATION_ID "$PREFORKD" --check --listen :7=/home/none/x.so
+	[[ $output == *": expected the path of a shared object" ]]
 }
 
 @test "a byte order mark does not matter, and elsewhere is none" {
@@ -368,7 +442,10 @@ refuses_second() {
 
 @test "messages: lines that are no setting" {
 	refuses "workers" "workers: no value: expected key = value"
-	refuses "worker = 2" "worker: unknown key: expected one of $KEYS"
+	refuses "worker = 2" "worker: unknown key: did you mean workers? expected one of $KEYS"
+	refuses "wrokers = 2" "wrokers: unknown key: did you mean workers? expected one of $KEYS"
+	refuses "port = 2" "port: unknown key: did you mean listen? expected one of $KEYS"
+	refuses "colour = 2" "colour: unknown key: expected one of $KEYS"
 	refuses "= 2" "= 2: no key: expected key = value"
 	refuses "=" "=: no key: expected key = value"
 	refuses "config = x" "config: unknown key: expected one of $KEYS"
@@ -526,6 +603,10 @@ cannot_be_read() {
 
 @test "the command line: options" {
 	misuse 'unknown option "--colour": see preforkd --help' --colour
+	misuse 'unknown option "--idle-timout=3": did you mean --idle-timeout? see preforkd --help' --idle-timout=3
+	misuse 'unknown option "--wrokers": did you mean --workers? see preforkd --help' --wrokers 3
+	misuse 'unknown option "--chekc": did you mean --check? see preforkd --help' --chekc
+	misuse 'unknown option "--port": did you mean --listen? see preforkd --help' --port 80
 	misuse 'unknown option "-x": see preforkd --help' -x
 	misuse 'unknown option "-x": see preforkd --help' -tx
 	misuse 'unknown option "--bogus": see preforkd --help' -w 2 --bogus foo

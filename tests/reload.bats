@@ -446,3 +446,20 @@ reload_fails() {
 	reload
 	log_has 'reloaded: 1 worker '
 }
+
+@test "a relative object follows the link by which the server was started" {
+	mkdir r1 r2
+	cp "$BUILD/tests/probe-1.so" r1/service.so
+	cp "$BUILD/tests/probe-2.so" r2/service.so
+	ln -s r1 current
+	LAUNCHER=(env -C current "PWD=$PWD/current")
+	start_server --workers 1 --listen 127.0.0.1:0=./service.so
+	log_has "info master: service ./service.so is $PWD/current/service.so$"
+	run -0 nc -N "$HOST" "$PORT" <<<'add 1'
+	[[ $output == "v1 1"* ]]
+	ln -s r2 next
+	mv -T next current
+	reload
+	run -0 nc -N "$HOST" "$PORT" <<<'add 1'
+	[[ $output == "v2 1"* ]]
+}

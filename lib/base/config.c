@@ -106,69 +106,131 @@ print_duration(FILE *out, const char *key, uint64_t ms)
 	fprintf(out, "%s = %s\n", key, duration_text(ms, text, sizeof text));
 }
 
-/* Puts what lies before the first MARK into TEXT. Returns what lies behind it,
- * "" where there is none, or NULL where it does not fit. */
-static const char *
-cut(const char *value, char mark, char *text, size_t size)
+/* Keeps the LENGTH bytes of NAME in CONFIG, once. Returns whether there is
+ * room, and PLACE. */
+static bool
+keep_name(
+    struct config *config, const char *name, size_t length, uint32_t *place)
 {
-	const char *end = strchrnul(value, mark);
+	const char *end = config->names + config->names_used;
 
-	if ((size_t)(end - value) >= size)
-		return NULL;
-	memcpy(text, value, (size_t)(end - value));
-	text[end - value] = '\0';
-	return *end ? end + 1 : end;
+	for (const char *known = config->names; known < end;
+	     known += strlen(known) + 1)
+		if (strlen(known) == length &&
+		    memcmp(known, name, length) == 0) {
+			*place = (uint32_t)(known - config->names);
+			return true;
+		}
+	if (length > CONFIG_NAME_MAX ||
+	    length >= CONFIG_NAMES - config->names_used)
+		return false;
+	*place = config->names_used;
+	memcpy(config->names + *place, name, length);
+	config->names[*place + length] = '\0';
+	config->names_used += (uint32_t)length + 1;
+	return true;
 }
 
-/* A file's value has none, so what is printed could not be read again. */
-static bool
-ends_in_space(const char *text)
+/* What the file cannot say, and the command line therefore shall not: what is
+ * printed could not be read again. */
+static const char *
+find_unwritable(const char *text)
 {
 	size_t length = strlen(text);
+	bool after_space = false;
 
-	return length > 0 && isspace((unsigned char)text[length - 1]);
+	if (length > 0 && isspace((unsigned char)text[length - 1]))
+		return "expected no white space at its end";
+	for (; *text; text++) {
+		if (iscntrl((unsigned char)*text))
+			return "expected no control characters in it";
+		if (*text == '#' && after_space)
+			return "expected no # behind white space, where a "
+			       "comment begins";
+		after_space = *text == ' ';
+	}
+	return NULL;
 }
 
 static const char *
-parse_service(struct config_listen *listen, const char *value)
+expect_service(const char *typed)
 {
-	const char *argument =
-	    cut(value, ':', listen->service, sizeof listen->service);
+	static char expected[160]; /* until it is reported */
+	struct text_guess guess = { .typed = typed };
 
-	if (!argument || strlen(argument) >= sizeof listen->argument)
+	for (size_t i = 0; builtin_services[i]; i++)
+		text_consider(&guess, builtin_services[i]->name);
+	snprintf(expected, sizeof expected,
+	    "expected after = %s%sone of echo, discard, chargen, daytime, "
+	    "time, or the path of a shared object such as ./mine.so",
+	    guess.nearest ? guess.nearest : "", guess.nearest ? ", " : "");
+	return expected;
+}
+
+static const char *
+parse_service(struct config *config, unsigned n, const char *value)
+{
+	const char *colon = strchrnul(value, ':');
+	const char *service, *argument = *colon ? colon + 1 : colon;
+	const char *wrong = find_unwritable(value);
+
+	if (wrong)
+		return wrong;
+	if (!keep_name(config, value, (size_t)(colon - value),
+		&config->listen[n].service) ||
+	    !keep_name(config, argument, strlen(argument),
+		&config->listen[n].argument))
 		return "expected a service's path and its argument of at most "
-		       "191 bytes each";
-	strcpy(listen->argument, argument);
-	if (strchr(listen->service, '/'))
-		return ends_in_space(listen->service)
+		       "4095 bytes each, and 32 KiB of them in all";
+	service = config_service(config, n);
+	if (strchr(service, '/'))
+		return isspace((unsigned char)colon[-1])
 		    ? "expected no white space behind the service's path"
 		    : NULL;
-	if (services_builtin(listen->service))
-		return *listen->argument
+	if (services_builtin(service))
+		return *argument
 		    ? "expected no argument behind a built-in service"
 		    : NULL;
-	return "expected after = one of echo, discard, chargen, daytime, time, "
-	       "or the path of a shared object such as ./mine.so";
+	return expect_service(service);
+}
+
+/* Cuts VALUE at its = into an ADDRESS and what lies behind it, without the
+ * blanks around it. */
+static const char *
+cut_address(const char *value, char address[ADDRESS_TEXT])
+{
+	const char *equals = strchrnul(value, '=');
+	const char *end = equals, *service = *equals ? equals + 1 : "echo";
+
+	while (end > value && isblank((unsigned char)end[-1]))
+		end--;
+	*address = '\0';
+	if (end - value < ADDRESS_TEXT)
+		snprintf(
+		    address, ADDRESS_TEXT, "%.*s", (int)(end - value), value);
+	while (isblank((unsigned char)*service))
+		service++;
+	return service;
 }
 
 static const char *
 parse_listen(struct config *config, const char *value)
 {
 	struct config_listen *listen = &config->listen[config->listen_count];
-	char text[ADDRESS_TEXT];
+	char address[ADDRESS_TEXT];
 	const char *service, *expected;
 
 	if (config->listen_count == CONFIG_LISTEN_MAX)
 		return "expected at most 64 addresses";
-	service = cut(value, '=', text, sizeof text);
-	expected = address_parse(service ? text : "", &listen->address);
+	service = cut_address(value, address);
+	expected = address_parse(address, &listen->address);
+	if (!expected)
+		expected = parse_service(config, config->listen_count, service);
 	if (expected)
 		return expected;
 	listen->line = listen->ordinal = 0;
-	expected = parse_service(listen, strchr(value, '=') ? service : "echo");
-	if (!expected)
-		config->listen_count++;
-	return expected;
+	config->listen_count++;
+	return NULL;
 }
 
 /* The address as it is written in the file. */
@@ -188,12 +250,14 @@ static void
 print_listen(const struct config *config, FILE *out)
 {
 	for (unsigned i = 0; i < config->listen_count; i++) {
-		const struct config_listen *listen = &config->listen[i];
+		const char *service = config_service(config, i);
+		const char *argument = config_argument(config, i);
 
-		fprintf(out, "listen = %s", listen_text(listen).text);
-		if (strcmp(listen->service, "echo") != 0 || *listen->argument)
-			fprintf(out, "=%s%s%s", listen->service,
-			    *listen->argument ? ":" : "", listen->argument);
+		fprintf(
+		    out, "listen = %s", listen_text(&config->listen[i]).text);
+		if (strcmp(service, "echo") != 0)
+			fprintf(out, "=%s%s%s", service, *argument ? ":" : "",
+			    argument);
 		fputc('\n', out);
 	}
 }
@@ -441,7 +505,7 @@ find_rule(const char *name)
 const char *
 config_expected(const char *key)
 {
-	struct config scratch = { .listen_count = 0 };
+	static struct config scratch;
 
 	return find_rule(key)->parse(&scratch, ""); /* no key takes that */
 }
@@ -450,6 +514,7 @@ static void
 set_defaults(struct config *config)
 {
 	memset(config, 0, sizeof *config);
+	config->names_used = 1; /* "" */
 	config->workers = usable_cpus();
 	config->backlog = 4096;
 	config->max_connections = 16384;
@@ -461,11 +526,24 @@ set_defaults(struct config *config)
 	config->log_level = LOG_INFO;
 }
 
-/* Cuts a comment and the white space around what is left. */
+/* Where a comment begins: at a # that begins the line or stands behind white
+ * space, so that a path may have one; or the end. */
+static char *
+find_comment(char *text)
+{
+	char *mark = text;
+
+	while ((mark = strchr(mark, '#')) && mark > text &&
+	    !isspace((unsigned char)mark[-1]))
+		mark++;
+	return mark ? mark : text + strlen(text);
+}
+
+/* Cuts the white space around TEXT. */
 static char *
 trim(char *text)
 {
-	char *end = text + strcspn(text, "#");
+	char *end = text + strlen(text);
 
 	while (end > text && isspace((unsigned char)end[-1]))
 		end--;
@@ -582,9 +660,37 @@ set(const struct reader *reader, struct config *config, const struct rule *rule,
 	return false;
 }
 
+/* What other servers call our keys. */
+static const struct {
+	const char *theirs, *ours;
+} synonyms[] = {
+	{ "port", "listen" },
+	{ "address", "listen" },
+	{ "bind", "listen" },
+	{ "host", "listen" },
+	{ "threads", "workers" },
+	{ "processes", "workers" },
+	{ "timeout", "idle-timeout" },
+	{ "graceful-timeout", "drain-timeout" },
+};
+
+const char *
+config_nearest_key(const char *typed)
+{
+	struct text_guess guess = { .typed = typed };
+
+	for (size_t i = 0; i < sizeof synonyms / sizeof synonyms[0]; i++)
+		if (strcmp(synonyms[i].theirs, typed) == 0)
+			return synonyms[i].ours;
+	for (const struct rule *rule = rules; rule->key.name; rule++)
+		text_consider(&guess, rule->key.name);
+	return guess.nearest;
+}
+
 static bool
 complain_unknown(const struct reader *reader, const char *key)
 {
+	const char *nearest = config_nearest_key(key);
 	char names[MESSAGE_BYTES / 2] = "";
 	size_t length = 0;
 
@@ -592,8 +698,9 @@ complain_unknown(const struct reader *reader, const char *key)
 		length +=
 		    (size_t)snprintf(names + length, sizeof names - length,
 			"%s%s", length ? ", " : "", rule->key.name);
-	complain(reader, "%.*s: unknown key: expected one of %s",
-	    text_cut(key, KEY_SHOWN), key, names);
+	complain(reader, "%.*s: unknown key: %s%s%sexpected one of %s",
+	    text_cut(key, KEY_SHOWN), key, nearest ? "did you mean " : "",
+	    nearest ? nearest : "", nearest ? "? " : "", names);
 	return false;
 }
 
@@ -633,10 +740,12 @@ read_line(
     struct reader *reader, struct config *config, char *line, size_t length)
 {
 	bool text = strlen(line) == length;
-	char *key = trim(skip_mark(reader, line));
-	char *equals = strchr(key, '=');
+	char *key = skip_mark(reader, line), *equals;
 	const char *wrong = NULL;
 
+	*find_comment(key) = '\0';
+	key = trim(key);
+	equals = strchr(key, '=');
 	if (text && *key == '\0')
 		return true;
 	if (!text)

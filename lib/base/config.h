@@ -18,8 +18,8 @@
 enum {
 	CONFIG_LISTEN_MAX = 64,
 	CONFIG_WORKERS_MAX = 1024,
-	CONFIG_SERVICE = 192,  /* room for a name or path with its end */
-	CONFIG_ARGUMENT = 192, /* room for a service's argument */
+	CONFIG_NAME_MAX = 4095,	  /* bytes of a path or an argument: PATH_MAX */
+	CONFIG_NAMES = 32 * 1024, /* bytes of all of them, with their ends */
 };
 
 /* ADDRESS:PORT[=SERVICE[:ARGUMENT]] */
@@ -28,15 +28,19 @@ struct config_listen {
 	unsigned
 	    ordinal;   /* how often that stands before it: only with port 0 */
 	unsigned line; /* in the file; 0: not from there */
-	char service[CONFIG_SERVICE];	/* a path if it has a slash in it */
-	char argument[CONFIG_ARGUMENT]; /* or "" */
+	/* Where they stand in the configuration's names; the same text has the
+	 * same place. */
+	uint32_t service;  /* a path if it has a slash in it */
+	uint32_t argument; /* or "" */
 	uint32_t endpoint; /* set by the master: what it calls the address */
 };
 
 /* Plain data: copied by assignment, owns nothing. */
 struct config {
 	struct config_listen listen[CONFIG_LISTEN_MAX];
-	unsigned listen_count;	   /* at least 1 */
+	unsigned listen_count;	  /* at least 1 */
+	char names[CONFIG_NAMES]; /* strings, one behind another */
+	uint32_t names_used;
 	unsigned settings;	   /* how many the file has */
 	unsigned workers;	   /* 1..CONFIG_WORKERS_MAX, auto resolved */
 	unsigned backlog;	   /* of each listener, connections */
@@ -51,6 +55,18 @@ struct config {
 	bool pin_cpus; /* worker N to the Nth CPU allowed */
 };
 
+static inline const char *
+config_service(const struct config *config, unsigned n)
+{
+	return config->names + config->listen[n].service;
+}
+
+static inline const char *
+config_argument(const struct config *config, unsigned n)
+{
+	return config->names + config->listen[n].argument;
+}
+
 /* A key as the command line needs to know it. */
 struct config_key {
 	const char *name;
@@ -60,6 +76,9 @@ struct config_key {
 
 /* The keys, ended by one without a name. */
 const struct config_key *config_key(size_t index);
+
+/* The key that is meant by one that there is not, or NULL. */
+const char *config_nearest_key(const char *typed);
 
 /* What a key's value should be: "expected a number from 1 to 65535". */
 const char *config_expected(const char *key);

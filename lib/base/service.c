@@ -3,13 +3,19 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
+#include "lib/base/text.h"
+
+enum { PATH_SHOWN = 200 }; /* bytes */
 
 /* A shared object, with all its debugging information. */
 static const off_t OBJECT_BYTES = (off_t)1 << 30;
@@ -31,6 +37,79 @@ services_builtin(const char *name)
 		if (strcmp(builtin_services[i]->name, name) == 0)
 			return builtin_services[i];
 	return NULL;
+}
+
+/* ---- where an object lies ------------------------------------------------ */
+
+static char started_in[PATH_MAX]; /* that the server was started in */
+
+/* $PWD keeps the links by which one came here: so a relative path follows a
+ * link such as `current` that is switched to another release. */
+void
+services_begin(void)
+{
+	const char *logical = getenv("PWD");
+	struct stat named, actual;
+
+	if (logical && *logical == '/' && strlen(logical) < sizeof started_in &&
+	    stat(logical, &named) == 0 && stat(".", &actual) == 0 &&
+	    named.st_dev == actual.st_dev && named.st_ino == actual.st_ino)
+		strcpy(started_in, logical);
+	else if (!getcwd(started_in, sizeof started_in))
+		*started_in = '\0';
+}
+
+struct service_path
+services_locate(const char *path)
+{
+	struct service_path result;
+	int length = -1;
+
+	if (*path != '/' && *started_in)
+		length = snprintf(result.text, sizeof result.text, "%s/%s",
+		    strcmp(started_in, "/") == 0 ? "" : started_in,
+		    strncmp(path, "./", 2) == 0 ? path + 2 : path);
+	if (length < 0 || (size_t)length >= sizeof result.text)
+		snprintf(result.text, sizeof result.text, "%s", path);
+	return result;
+}
+
+static bool
+is_below(const char *path, const char *parent)
+{
+	size_t length = strlen(parent);
+
+	return strncmp(path, parent, length) == 0 && path[length] == '/';
+}
+
+/* Under systemd a file may be there for its owner and not for us. */
+static const char *
+find_hidden(const char *path)
+{
+	if (!getenv("INVOCATION_ID"))
+		return "";
+	if (is_below(path, "/home") || is_below(path, "/root") ||
+	    is_below(path, "/run/user"))
+		return ": a unit with ProtectHome= does not see it";
+	if (is_below(path, "/tmp") || is_below(path, "/var/tmp"))
+		return ": a unit with PrivateTmp= does not see it";
+	return "";
+}
+
+/* ---- messages ------------------------------------------------------------ */
+
+/* Of a long path the end is shown. */
+static void __attribute__((format(printf, 3, 4)))
+complain(char error[SERVICE_ERROR], const char *path, const char *format, ...)
+{
+	const char *tail = text_tail(path, PATH_SHOWN);
+	size_t length = (size_t)snprintf(error, SERVICE_ERROR,
+	    "service %s%s: ", tail == path ? "" : "...", tail);
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(error + length, SERVICE_ERROR - length, format, arguments);
+	va_end(arguments);
 }
 
 /* ---- shared objects ------------------------------------------------------ */
@@ -67,12 +146,13 @@ open_memory(const char *name)
 static int
 open_copy(const char *path, const char **error)
 {
-	int file = file_open(path, false, OBJECT_BYTES, error);
+	int file =
+	    file_open(services_locate(path).text, false, OBJECT_BYTES, error);
 	int memory;
 
 	if (file < 0)
 		return -1;
-	memory = open_memory(path);
+	memory = open_memory(text_tail(path, PATH_SHOWN)); /* 249 at most */
 	if (memory < 0 || !copy(file, memory)) {
 		*error = strerror(errno);
 		if (memory >= 0)
@@ -111,18 +191,17 @@ find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
 
 	object = dlopen(name.text, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: cannot load it: %s: expected a shared object "
-		    "(cc -shared -fPIC)",
-		    path, dlerror());
+		complain(error, path,
+		    "cannot load it: %s: expected a shared object (cc -shared "
+		    "-fPIC)",
+		    dlerror());
 		return NULL;
 	}
 	table = dlsym(object, "preforkd_service");
 	if (!table)
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: no symbol preforkd_service: expected the "
-		    "table of preforkd.h",
-		    path);
+		complain(error, path,
+		    "no symbol preforkd_service: expected the table of "
+		    "preforkd.h");
 	return table;
 }
 
@@ -131,22 +210,19 @@ is_valid(const char *path, const struct preforkd_service *table,
     char error[SERVICE_ERROR])
 {
 	if (table->abi != PREFORKD_ABI)
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: its ABI is %u, expected %d: compile it with "
-		    "this preforkd's preforkd.h",
-		    path, table->abi, PREFORKD_ABI);
+		complain(error, path,
+		    "its ABI is %u, expected %d: compile it with this "
+		    "preforkd's preforkd.h",
+		    table->abi, PREFORKD_ABI);
 	else if (!table->name || !*table->name)
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: no name: expected .name in its table", path);
+		complain(error, path, "no name: expected .name in its table");
 	else if (!table->input)
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: no function `input`: expected .input in its "
-		    "table",
-		    path);
+		complain(error, path,
+		    "no function `input`: expected .input in its table");
 	else if (table->state_size > PREFORKD_STATE_MAX)
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: a state of %u bytes: expected at most %d",
-		    path, table->state_size, PREFORKD_STATE_MAX);
+		complain(error, path,
+		    "a state of %u bytes: expected at most %d",
+		    table->state_size, PREFORKD_STATE_MAX);
 	else
 		return true;
 	return false;
@@ -160,10 +236,10 @@ load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 	int memory = open_copy(path, &cause);
 
 	if (memory < 0) {
-		snprintf(error, SERVICE_ERROR,
-		    "service %s: cannot read it: %s: expected the path of a "
-		    "shared object",
-		    path, cause);
+		complain(error, path,
+		    "cannot read it: %s: expected the path of a shared "
+		    "object%s",
+		    cause, find_hidden(services_locate(path).text));
 		return NULL;
 	}
 	table = find_table(path, name_object(n, memory), error);
@@ -175,12 +251,14 @@ load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 
 static void
 announce(const struct services_witness *witness, const char *what,
-    const struct config_listen *listen)
+    const struct config *config, unsigned n)
 {
+	const char *argument = config_argument(config, n);
 	char doing[SERVICE_ERROR];
 
 	snprintf(doing, sizeof doing, "%s service %s%s%s", what,
-	    listen->service, *listen->argument ? ":" : "", listen->argument);
+	    text_tail(config_service(config, n), PATH_SHOWN),
+	    *argument ? ":" : "", text_tail(argument, PATH_SHOWN));
 	witness->about_to(witness->context, doing);
 }
 
@@ -195,10 +273,8 @@ static unsigned
 find_same(const struct config *config, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (strcmp(config->listen[i].service,
-			config->listen[n].service) == 0 &&
-		    strcmp(config->listen[i].argument,
-			config->listen[n].argument) == 0)
+		if (config->listen[i].service == config->listen[n].service &&
+		    config->listen[i].argument == config->listen[n].argument)
 			return i;
 	return n;
 }
@@ -207,14 +283,14 @@ static const struct preforkd_service *
 load(const struct services *all, const struct config *config, unsigned n,
     const struct services_witness *witness, char error[SERVICE_ERROR])
 {
-	const char *name = config->listen[n].service;
+	const char *name = config_service(config, n);
 	unsigned same = find_same(config, n);
 
 	if (same < n)
 		return all->list[same].table;
 	if (!is_object(name))
 		return services_builtin(name);
-	announce(witness, "loading", &config->listen[n]);
+	announce(witness, "loading", config, n);
 	return load_object(name, n, error);
 }
 
@@ -238,10 +314,21 @@ services_load(struct services *all, const struct config *config,
 bool
 services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 {
-	const char *name = config->listen[n].service;
+	const char *name = config_service(config, n);
 
 	return !is_object(name) || find_same(config, n) < n ||
 	    load_object(name, n, error);
+}
+
+static void
+explain_start(const struct config *config, unsigned n, const char *cause,
+    char error[SERVICE_ERROR])
+{
+	const char *argument = config_argument(config, n);
+
+	snprintf(error, SERVICE_ERROR, "service %s%s%s: %s",
+	    text_tail(config_service(config, n), PATH_SHOWN / 2),
+	    *argument ? ":" : "", text_tail(argument, PATH_SHOWN / 2), cause);
 }
 
 bool
@@ -254,14 +341,11 @@ services_start(struct services *all, const struct config *config,
 
 		if (find_same(config, i) < i || !table->start)
 			continue;
-		announce(witness, "starting", &config->listen[i]);
-		cause = table->start(config->listen[i].argument);
+		announce(witness, "starting", config, i);
+		cause = table->start(config_argument(config, i));
 		if (!cause)
 			continue;
-		snprintf(error, SERVICE_ERROR, "service %s%s%s: %s",
-		    config->listen[i].service,
-		    *config->listen[i].argument ? ":" : "",
-		    config->listen[i].argument, cause);
+		explain_start(config, i, cause, error);
 		return false;
 	}
 	return true;
@@ -280,7 +364,7 @@ services_stop(const struct services *all, const struct config *config,
 			first = first && all->list[k].table != table;
 		if (!first || !table->stop)
 			continue;
-		announce(witness, "stopping", &config->listen[i]);
+		announce(witness, "stopping", config, i);
 		table->stop();
 	}
 }
@@ -289,7 +373,7 @@ bool
 services_need_loading(const struct config *config)
 {
 	for (unsigned i = 0; i < config->listen_count; i++)
-		if (is_object(config->listen[i].service))
+		if (is_object(config_service(config, i)))
 			return true;
 	return false;
 }

@@ -9,6 +9,7 @@
 #ifndef PREFORKD_SERVICE_H
 #define PREFORKD_SERVICE_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,6 +22,16 @@ enum { SERVICE_ERROR = 512 };
 /* Those that are compiled in, ended by NULL; and the one of a name, or NULL. */
 extern const struct preforkd_service *const builtin_services[];
 const struct preforkd_service *services_builtin(const char *name);
+
+/* Notes the directory that relative paths belong to; to be called once, as
+ * early as possible. */
+void services_begin(void);
+
+/* The absolute path of a service's object. */
+struct service_path {
+	char text[PATH_MAX];
+};
+struct service_path services_locate(const char *path);
 
 struct service {
 	const struct preforkd_service *table;

@@ -135,3 +135,53 @@ text_format(char *text, size_t size, const char *format, va_list arguments)
 	text_make_printable(text);
 	return strlen(text);
 }
+
+enum { GUESSED = 32 }; /* names are shorter */
+
+static unsigned
+least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* How many letters are missing, too many, wrong, or swapped with the next
+ * (optimal string alignment). Both are shorter than GUESSED. */
+static unsigned
+distance(const char *a, const char *b)
+{
+	unsigned table[GUESSED][GUESSED];
+	size_t m = strlen(a), n = strlen(b);
+
+	for (size_t i = 0; i <= m; i++)
+		for (size_t k = 0; k <= n; k++) {
+			unsigned *at = &table[i][k];
+
+			if (i == 0 || k == 0) {
+				*at = (unsigned)(i + k);
+				continue;
+			}
+			*at = least(table[i - 1][k], table[i][k - 1]) + 1;
+			*at = least(
+			    *at, table[i - 1][k - 1] + (a[i - 1] != b[k - 1]));
+			if (i > 1 && k > 1 && a[i - 1] == b[k - 2] &&
+			    a[i - 2] == b[k - 1])
+				*at = least(*at, table[i - 2][k - 2] + 1);
+		}
+	return table[m][n];
+}
+
+void
+text_consider(struct text_guess *guess, const char *name)
+{
+	size_t length = strlen(guess->typed);
+	unsigned steps;
+
+	if (length >= GUESSED || strlen(name) >= GUESSED)
+		return;
+	steps = distance(guess->typed, name);
+	if (steps > 1 + length / 4 ||
+	    (guess->nearest && steps >= guess->distance))
+		return;
+	guess->nearest = name;
+	guess->distance = steps;
+}

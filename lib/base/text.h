@@ -28,4 +28,15 @@ const char *text_tail(const char *text, size_t most);
 size_t text_format(char *text, size_t size, const char *format, va_list)
     __attribute__((format(printf, 3, 0)));
 
+/* The name that is meant, as far as that can be guessed from what was typed.
+ * Begins with `typed` alone. */
+struct text_guess {
+	const char *typed;
+	const char *nearest; /* NULL: none is near */
+	unsigned distance;
+};
+
+/* Considers NAME, one of those that could have been typed. */
+void text_consider(struct text_guess *, const char *name);
+
 #endif

@@ -74,7 +74,7 @@ static void
 describe(const struct config *config, unsigned n, bool over, int status,
     char error[SERVICE_ERROR])
 {
-	const char *service = config->listen[n].service;
+	const char *service = config_service(config, n);
 
 	if (over)
 		snprintf(error, SERVICE_ERROR,
@@ -98,7 +98,7 @@ trial_load(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 	if (pipe2(answer, O_CLOEXEC | O_NONBLOCK) < 0 || (pid = fork()) < 0) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: no process to try it in: %s",
-		    config->listen[n].service, strerror(errno));
+		    config_service(config, n), strerror(errno));
 		return false;
 	}
 	if (pid == 0)
