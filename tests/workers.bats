@@ -205,3 +205,14 @@ is_free() {
 cpus() {
 	awk '/^Cpus_allowed_list/ { print $2 }' "/proc/$1/status"
 }
+
+@test "CPUs are counted and chosen where a kernel may have more than 1024" {
+	run -0 "$TEST_PROGRAMS/forbid" sched_getaffinity EINVAL:1:129 \
+		"$PREFORKD" --check
+	[[ $output == *"workers = $(nproc)"* ]]
+	LAUNCHER=("$TEST_PROGRAMS/forbid" sched_getaffinity EINVAL:1:129)
+	start_server --workers 1 --pin-cpus
+	[ "$(grep Cpus_allowed_list "/proc/$(worker_pid 0)/status" |
+		cut -f 2)" = "$(grep Cpus_allowed_list /proc/self/status |
+		cut -f 2 | grep -o '^[0-9]*')" ]
+}

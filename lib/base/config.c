@@ -2,12 +2,12 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
+#include "lib/base/cpus.h"
 #include "lib/base/file.h"
 #include "lib/base/memory.h"
 #include "lib/base/service.h"
@@ -262,18 +262,12 @@ print_listen(const struct config *config, FILE *out)
 	}
 }
 
-/* CPUs that this process may run on, as sched_setaffinity(2), a cpuset or
- * systemd's CPUAffinity= left them. */
 static unsigned
 usable_cpus(void)
 {
-	cpu_set_t cpus;
-	int count = 1;
+	unsigned count = cpus_usable();
 
-	if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-		count = CPU_COUNT(&cpus);
-	return count < CONFIG_WORKERS_MAX ? (unsigned)count
-					  : CONFIG_WORKERS_MAX;
+	return count < CONFIG_WORKERS_MAX ? count : CONFIG_WORKERS_MAX;
 }
 
 static const char *

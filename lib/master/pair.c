@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/cpus.h"
 #include "lib/base/log.h"
 
 const char *const pair_state_names[] = {
@@ -75,34 +76,23 @@ reset_signals(void)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* Leaves of CPUS the Nth alone, counted round. */
-static void
-choose_cpu(cpu_set_t *cpus, unsigned n)
-{
-	cpu_set_t one;
-
-	n %= (unsigned)CPU_COUNT(cpus);
-	CPU_ZERO(&one);
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, cpus) && n-- == 0)
-			CPU_SET(cpu, &one);
-	*cpus = one;
-}
-
 /* The master is never pinned: where it may run its workers may. */
 void
 pair_place(pid_t master, unsigned n, bool pinned)
 {
-	cpu_set_t wanted, actual;
+	size_t wanted_size, actual_size;
+	cpu_set_t *wanted = cpus_of(master, &wanted_size);
+	cpu_set_t *actual = cpus_of(0, &actual_size);
 
-	if (sched_getaffinity(master, sizeof wanted, &wanted) < 0 ||
-	    sched_getaffinity(0, sizeof actual, &actual) < 0)
-		return;
-	if (pinned)
-		choose_cpu(&wanted, n);
-	if (!CPU_EQUAL(&wanted, &actual) &&
-	    sched_setaffinity(0, sizeof wanted, &wanted) < 0)
-		log_warning("cannot choose a CPU: %s", strerror(errno));
+	if (wanted && actual && wanted_size == actual_size) {
+		if (pinned)
+			cpus_choose(wanted, wanted_size, n);
+		if (!CPU_EQUAL_S(wanted_size, wanted, actual) &&
+		    sched_setaffinity(0, wanted_size, wanted) < 0)
+			log_warning("cannot choose a CPU: %s", strerror(errno));
+	}
+	CPU_FREE(wanted); /* NULL, too: free(3) */
+	CPU_FREE(actual);
 }
 
 /* Where memory runs out the kernel's OOM killer is to take a slot, which the
