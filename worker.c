@@ -31,6 +31,7 @@
 #include "lib/worker/exchange.h"
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
+#include "lib/worker/output.h"
 #include "lib/worker/schedule.h"
 #include "lib/worker/standby.h"
 
@@ -843,8 +844,10 @@ worker_run(const struct pair_start *from)
 	w.loop.config = &w.config;
 	w.loop.services = &w.services;
 	take_name(&w, "worker");
+	output_to_log();
 	role = begin(&w);
 	while (role != OVER)
 		role = live(&w, role);
+	output_flush();
 	return w.status;
 }

@@ -221,7 +221,8 @@ void preforkd_limit(struct preforkd_conn *conn, size_t bytes);
 void preforkd_count(struct preforkd_conn *conn, const char *name, uint64_t n);
 
 /* Logs a line that begins with the service and the connection; CONN may be NULL
- * in `start` and `stop`. What would not print shows as `?`. Logged at once,
+ * in `start` and `stop`. What is printed to stdout or stderr becomes a line,
+ * too (info, or warning), with the service's name alone. What would not print shows as `?`. Logged at once,
  * so once more if the call is made once more. */
 void preforkd_log(struct preforkd_conn *conn, enum preforkd_level level,
     const char *format, ...) __attribute__((format(printf, 3, 4)));

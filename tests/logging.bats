@@ -208,6 +208,49 @@ build_talker() {
 	echo "$BATS_TEST_TMPDIR/talker.so"
 }
 
+@test "what a service prints becomes lines with its name" {
+	cat >prints.c <<-'END'
+		#include <stdio.h>
+		#include "preforkd.h"
+		static const char *
+		start(const char *argument)
+		{
+			(void)argument;
+			preforkd_log(NULL, PREFORKD_INFO, "begins");
+			printf("printed\nand");
+			return NULL;
+		}
+		static size_t
+		input(struct preforkd_conn *conn, const unsigned char *bytes,
+		    size_t count)
+		{
+			(void)conn;
+			printf(" said: %.*s", (int)count, (const char *)bytes);
+			fprintf(stderr, "warned \x1b\n");
+			return count;
+		}
+		static void
+		stop(void)
+		{
+			printf("without an end");
+		}
+		const struct preforkd_service preforkd_service = {
+			.abi = PREFORKD_ABI, .name = "printer", .start = start,
+			.stop = stop, .input = input
+		};
+	END
+	cc -shared -fPIC -I"$BATS_TEST_DIRNAME/../include" -o prints.so prints.c
+	start_server --workers 1 --listen "127.0.0.1:0=./prints.so"
+	nc -N "$HOST" "$PORT" <<<hello >/dev/null
+	wait_until log_has ' warning worker 0: printer: warned \?$'
+	log_has ' info worker 0: printer: begins$'
+	log_has ' info worker 0: printer: printed$'
+	log_has ' info worker 0: printer: and said: hello$'
+	stop_server "$MASTER"
+	log_has ' info worker 0: printer: without an end$'
+	every_line_is "^$STAMP (info|warning) (master|worker 0): .+$"
+}
+
 @test "connections are told at debug level" {
 	start_server --workers 1 --log-level debug
 	stream --connections 1 --bytes 12345

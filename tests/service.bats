@@ -274,7 +274,7 @@ sum_is_exact() {
 	wait_until has_processes 2
 	say 0
 	hears 'v2 15'
-	[ "$(log_count 'service: stopped')" -eq 2 ]
+	[ "$(log_count 'probe: stopped')" -eq 2 ]
 	# The new code alone is mapped, by all but the seeds.
 	local pid
 	for pid in $(worker_pids) $(standby_pids); do

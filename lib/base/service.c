@@ -249,6 +249,8 @@ load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 
 /* ---- all of a configuration ---------------------------------------------- */
 
+const char *services_running = "service";
+
 static void
 announce(const struct services_witness *witness, const char *what,
     const struct config *config, unsigned n)
@@ -342,6 +344,7 @@ services_start(struct services *all, const struct config *config,
 		if (find_same(config, i) < i || !table->start)
 			continue;
 		announce(witness, "starting", config, i);
+		services_running = table->name;
 		cause = table->start(config_argument(config, i));
 		if (!cause)
 			continue;
@@ -365,6 +368,7 @@ services_stop(const struct services *all, const struct config *config,
 		if (!first || !table->stop)
 			continue;
 		announce(witness, "stopping", config, i);
+		services_running = table->name;
 		table->stop();
 	}
 }

@@ -67,6 +67,10 @@ bool services_load(struct services *, const struct config *config,
 bool services_try(
     const struct config *config, unsigned n, char error[SERVICE_ERROR]);
 
+/* The name of the service whose code this process runs or has run last, for
+ * what that code says; "service" before. */
+extern const char *services_running;
+
 /* Calls each one's `start`, in the order of CONFIG; the same for `stop`. */
 bool services_start(struct services *, const struct config *config,
     const struct services_witness *, char error[SERVICE_ERROR]);

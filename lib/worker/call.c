@@ -279,7 +279,7 @@ preforkd_log(struct preforkd_conn *conn, enum preforkd_level level,
 		loggers[level]("%s: connection %s: %s", conn->service->name,
 		    preforkd_peer(conn), text);
 	else
-		loggers[level]("service: %s", text);
+		loggers[level]("%s: %s", services_running, text);
 }
 
 /* ---- the call ------------------------------------------------------------ */
@@ -454,6 +454,8 @@ call_make(struct loop *loop, enum slot_phase next)
 	conn.peer.text[0] = conn.local.text[0] = '\0';
 	store(t->runner, loop->pid);
 	begin_outcome(&conn);
+	if (conn.service)
+		services_running = conn.service->name;
 	if (!conn.service)
 		give_up(conn.outcome, CLOSE_NO_SERVICE);
 	else if (is_of_another_version(&conn) && !migrate(&conn))
