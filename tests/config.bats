@@ -240,9 +240,17 @@ build_constructor() {
 @test "messages: what the file cannot say" {
 	local value=:7=./x.so:
 	misuse "--listen: invalid value \"${value}a #b\": expected no # behind white space, where a comment begins" --listen "${value}a #b"
-	misuse "--listen: invalid value \"${value}a \": expected no white space at its end" --listen "${value}a "
 	misuse "--listen: invalid value \"${value}a?b\": expected no control characters in it" --listen "$value"$'a\nb'
 	misuse "--listen: invalid value \"${value}a?b\": expected no control characters in it" --listen "$value"$'a\eb'
+}
+
+@test "blanks at the end of an argument do not matter, on the command line, too" {
+	build_service good.so 1
+	run -0 "$PREFORKD" --check --listen ":7=./good.so:a b  "
+	[ "${lines[0]}" = "listen = :7=./good.so:a b" ]
+	printf '%s\n' "$output" >a.conf
+	check
+	[ "${lines[0]}" = "listen = :7=./good.so:a b" ]
 }
 
 @test "blanks around the = behind an address do not matter" {

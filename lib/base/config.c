@@ -134,14 +134,11 @@ keep_name(
 /* What the file cannot say, and the command line therefore shall not: what is
  * printed could not be read again. */
 static const char *
-find_unwritable(const char *text)
+find_unwritable(const char *text, const char *end)
 {
-	size_t length = strlen(text);
 	bool after_space = false;
 
-	if (length > 0 && isspace((unsigned char)text[length - 1]))
-		return "expected no white space at its end";
-	for (; *text; text++) {
+	for (; text < end; text++) {
 		if (iscntrl((unsigned char)*text))
 			return "expected no control characters in it";
 		if (*text == '#' && after_space)
@@ -172,13 +169,16 @@ parse_service(struct config *config, unsigned n, const char *value)
 {
 	const char *colon = strchrnul(value, ':');
 	const char *service, *argument = *colon ? colon + 1 : colon;
-	const char *wrong = find_unwritable(value);
+	const char *end = argument + strlen(argument), *wrong;
 
+	while (end > argument && isspace((unsigned char)end[-1]))
+		end--; /* as at the end of a line */
+	wrong = find_unwritable(value, end);
 	if (wrong)
 		return wrong;
 	if (!keep_name(config, value, (size_t)(colon - value),
 		&config->listen[n].service) ||
-	    !keep_name(config, argument, strlen(argument),
+	    !keep_name(config, argument, (size_t)(end - argument),
 		&config->listen[n].argument))
 		return "expected a service's path and its argument of at most "
 		       "4095 bytes each, and 32 KiB of them in all";
@@ -188,7 +188,7 @@ parse_service(struct config *config, unsigned n, const char *value)
 		    ? "expected no white space behind the service's path"
 		    : NULL;
 	if (services_builtin(service))
-		return *argument
+		return end > argument
 		    ? "expected no argument behind a built-in service"
 		    : NULL;
 	return expect_service(service);
