@@ -134,12 +134,21 @@ copy(int from, int to)
 /* Where vm.memfd_noexec is set memory has to ask to be executable; kernels from
  * before it do not know the question. */
 static int
-open_memory(const char *name)
+create_memory(const char *name)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_EXEC);
 
 	return fd >= 0 || errno != EINVAL ? fd
 					  : memfd_create(name, MFD_CLOEXEC);
+}
+
+/* With a second try at once, for what is short for a moment. */
+static int
+open_memory(const char *name)
+{
+	int fd = create_memory(name);
+
+	return fd >= 0 ? fd : create_memory(name);
 }
 
 /* Returns a descriptor of a copy in memory, or -1 with the cause in ERROR. */

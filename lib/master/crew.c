@@ -446,19 +446,25 @@ crew_want(struct crew *crew, unsigned count)
 	}
 }
 
+/* With a second try at once, as for all that is short for a moment. */
+static bool
+watch_end(struct crew *crew, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	event.data.fd = fd;
+	return epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ||
+	    epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 static bool
 watch(struct crew *crew, struct pair *pair)
 {
 	struct pair_ends ends = pair_ends(pair);
 
-	for (int i = 0; i < PAIR_ENDS; i++) {
-		struct epoll_event event = { .events = EPOLLIN };
-
-		event.data.fd = *ends.fd[i];
-		if (epoll_ctl(crew->epoll, EPOLL_CTL_ADD, *ends.fd[i], &event) <
-		    0)
+	for (int i = 0; i < PAIR_ENDS; i++)
+		if (!watch_end(crew, *ends.fd[i]))
 			return false;
-	}
 	return true;
 }
 
@@ -469,7 +475,9 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	struct pair *pair = pair_fork(slot, config, run);
 
 	if (!pair)
-		return false;
+		pair = pair_fork(slot, config, run);
+	if (!pair)
+		return false; /* for the master to wait */
 	crew->slots[slot].pair = pair;
 	if (crew->slot_count <= slot)
 		crew->slot_count = slot + 1;

@@ -237,6 +237,13 @@ has_room(const struct loop *loop)
 	return open < loop->config->max_connections;
 }
 
+static void
+end_pause(const struct loop *loop, struct intake *intake)
+{
+	if (intake->resume_ms != 0 && loop->now_ms >= intake->resume_ms)
+		intake->resume_ms = 0;
+}
+
 /* Listeners are level-triggered: while they are armed the kernel repeats that
  * connections wait, while they are not the queue just holds them. */
 void
@@ -244,8 +251,7 @@ intake_arm(struct loop *loop, struct intake *intake)
 {
 	bool arm;
 
-	if (intake->resume_ms != 0 && loop->now_ms >= intake->resume_ms)
-		intake->resume_ms = 0;
+	end_pause(loop, intake);
 	arm = intake->open && has_room(loop) && intake->resume_ms == 0;
 	if (arm == intake->armed)
 		return;
@@ -383,6 +389,9 @@ intake_finish(struct loop *loop, struct intake *intake)
 {
 	struct slot_listener *listeners = loop->memory->listeners;
 
+	/* Else nobody would look again: what closes is not armed, and the pause
+	 * was all that we would wake for. */
+	end_pause(loop, intake);
 	for (int i = 0; i < count_listeners(loop) && intake->resume_ms == 0;
 	     i++)
 		if (listeners[i].fd > 0 && listeners[i].closing &&

@@ -1,5 +1,7 @@
 #include "lib/worker/loop.h"
 
+#include <errno.h>
+
 #include <sys/socket.h>
 
 int
@@ -9,7 +11,12 @@ loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
 	struct epoll_event event = { .events = events };
 
 	loop_name(&event, fd, generation);
-	return epoll_ctl(loop->epoll, operation, fd, &event);
+	if (epoll_ctl(loop->epoll, operation, fd, &event) == 0)
+		return 0;
+	/* Memory can be short for a moment. */
+	return errno == ENOMEM || errno == ENOSPC
+	    ? epoll_ctl(loop->epoll, operation, fd, &event)
+	    : -1;
 }
 
 uint64_t
