@@ -244,6 +244,13 @@ test-long: $(PROGRAM) $(TEST_PROGRAMS) $(PROBES:%=build/tests/%.so) \
 		TAKEOVERS=10000 BATS_TEST_TIMEOUT=900 bats tests/takeover.bats \
 		tests/service.bats
 
+# ---- calls that fail ---------------------------------------------------------
+
+# The whole table of tests/inject, of which tests/inject.bats takes a sample: an
+# hour. INJECT="sendmsg:ENOBUFS 1 6" is a row of it.
+inject: $(PROGRAM) build/tests/stream build/tests/relay.so
+	PREFORKD=$(CURDIR)/$(PROGRAM) tests/inject $(INJECT)
+
 # ---- every instruction -------------------------------------------------------
 
 # All of what tests/every_instruction.bats takes samples of: some ten minutes.
@@ -317,7 +324,7 @@ C_FILES = $(wildcard *.c *.h lib/*/*.[ch] services/*.[ch] tests/*.[ch] \
 CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
 	bench/*.c examples/*.c examples/http/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
-	tests/arrows bench/takeover examples/new-service
+	tests/inject tests/arrows bench/takeover examples/new-service
 
 check:
 	tests/arrows
@@ -340,5 +347,5 @@ clean:
 	rm -rf build preforkd
 
 .PHONY: all run install uninstall test chaos test-long \
-	examples new-service fuzz fuzz-quick test-every-instruction \
+	examples new-service fuzz fuzz-quick inject test-every-instruction \
 	bench bench-quick bench-takeover check clean
