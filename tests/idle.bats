@@ -90,3 +90,52 @@ waits_for_ever() {
 costs_at_most() {
 	(($(memory_kb "$worker") - before <= $1))
 }
+
+# --- calls for nothing ----------------------------------------------------------
+
+# trace_worker: what the worker asks of the kernel goes to the file "calls".
+trace_worker() {
+	local worker
+	worker=$(worker_pid 0)
+	start_client strace -qq -o calls -p "$worker"
+	wait_until is_traced "$worker"
+}
+
+is_traced() {
+	! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status"
+}
+
+# A connection is accepted, its bytes come, its end comes: three wake-ups, each
+# with something to do.
+has_no_idle_calls() {
+	wait_until no_sockets_left
+	grep -E 'accept4|recvfrom|epoll_wait' calls | tail -n 20
+	not grep 'recvfrom.* EAGAIN' calls
+	(($(grep -c "epoll_wait.*= [1-9]" calls) < 4 * $1))
+}
+
+no_sockets_left() {
+	(($(sockets established) + $(sockets close-wait) == 0))
+}
+
+@test "a connection with one message makes no call for nothing" {
+	start_server --workers 1
+	trace_worker
+	stream --connections 1 --rounds 20 --bytes 10
+	has_no_idle_calls 20
+}
+
+@test "a connection that the service finishes makes no call for nothing" {
+	local i
+	mkdir site
+	echo hello >site/index.html
+	start_server --workers 1 --listen "127.0.0.1:0=$EXAMPLES/http.so:site"
+	trace_worker
+	for ((i = 0; i < 20; i++)); do
+		exec 5<>"/dev/tcp/$HOST/$PORT"
+		printf 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n' >&5
+		timeout "$PATIENCE" cat <&5 >answer
+		exec 5>&-
+	done
+	has_no_idle_calls 20
+}

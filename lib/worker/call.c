@@ -311,6 +311,14 @@ call_service(struct loop *loop, int fd)
 	return services_find(loop->services, c->endpoint, c->service);
 }
 
+bool
+call_has_open(struct loop *loop, int fd)
+{
+	const struct preforkd_service *service = call_service(loop, fd);
+
+	return !service || service->open;
+}
+
 /* What would be the outcome of a call that does nothing. */
 static void
 begin_outcome(struct preforkd_conn *conn)

@@ -30,4 +30,8 @@ enum close_reason call_apply(struct loop *);
 /* The service of a connection, or NULL. */
 const struct preforkd_service *call_service(struct loop *, int fd);
 
+/* Whether a call is due before the client says a word. Without a service the
+ * call is what finds that out. */
+bool call_has_open(struct loop *, int fd);
+
 #endif

@@ -251,6 +251,17 @@ keep_rest(struct loop *loop, const struct connection *c)
 	store(memory->sweep_wanted, 1);
 }
 
+/* Reports the connection again, if it is ready: its edge has been used up. */
+static void
+arm_again(struct loop *loop, int fd)
+{
+	const struct connection *c = connection_of(loop, fd);
+
+	/* Cannot fail: it is registered (epoll_ctl(2)). */
+	loop_watch(loop, EPOLL_CTL_MOD, fd,
+	    c->lingering ? EXCHANGE_QUIET : EXCHANGE_EVENTS, c->generation);
+}
+
 /* Sends the answer, which lies from t->answer_offset on and is t->answer to
  * c->committed; some may have left before. What the client does not take is
  * kept. */
@@ -270,6 +281,8 @@ finish_answer(struct loop *loop, struct connection *c)
 	if ((size_t)sent < count) {
 		hold_begins(memory, t->fd, loop->now_ms);
 		hold_answer(memory, t->fd, bytes + sent, count - (size_t)sent);
+		/* Before the transaction ends: what is pending is watched. */
+		arm_again(loop, t->fd);
 	}
 	return CLOSE_NOT;
 }
@@ -400,14 +413,6 @@ spend(struct turn *turn, uint64_t bytes)
 	turn->left -= bytes < turn->left ? (size_t)bytes : turn->left;
 }
 
-static bool
-has_open(struct loop *loop, int fd)
-{
-	const struct preforkd_service *service = call_service(loop, fd);
-
-	return !service || service->open;
-}
-
 /* The call, but the timer's, that is due where nothing is pending. */
 static enum slot_call
 due_call(struct loop *loop, int fd)
@@ -415,7 +420,7 @@ due_call(struct loop *loop, int fd)
 	struct connection *c = connection_of(loop, fd);
 
 	if (c->flags & CONNECTION_UNOPENED) {
-		if (has_open(loop, fd))
+		if (call_has_open(loop, fd))
 			return CALL_OPEN;
 		c->flags &= (uint16_t)~CONNECTION_UNOPENED;
 	}
@@ -559,15 +564,6 @@ take_turn(struct loop *loop, int fd, struct turn *turn)
 	return reason;
 }
 
-/* Reports the connection again, if it is ready: its edge has been used up. */
-static void
-arm_again(struct loop *loop, int fd)
-{
-	/* Cannot fail: it is registered (epoll_ctl(2)). */
-	loop_watch(loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
-	    connection_of(loop, fd)->generation);
-}
-
 /* Throws away what a client still sends that has got its whole answer: closing
  * on unread bytes would reset the connection, and the answer with it
  * (RFC 2525, 2.17). */
@@ -584,7 +580,7 @@ linger(struct loop *loop, int fd)
 }
 
 static void
-begin_to_linger(struct loop *loop, int fd)
+begin_to_linger(struct loop *loop, int fd, bool readable)
 {
 	struct connection *c = connection_of(loop, fd);
 
@@ -593,7 +589,8 @@ begin_to_linger(struct loop *loop, int fd)
 	/* Before it is known to have been done: a successor does it again. */
 	shutdown(fd, SHUT_WR); /* where it fails, recv does, too */
 	store(c->lingering, true);
-	linger(loop, fd);
+	if (readable)
+		linger(loop, fd);
 }
 
 /* Does what the turn has led to. */
@@ -609,7 +606,7 @@ end_turn(struct loop *loop, int fd, const struct turn *turn,
 	if (reason == CLOSE_NOT && turn->left == 0)
 		arm_again(loop, fd);
 	else if (reason == CLOSE_FINISHED)
-		begin_to_linger(loop, fd);
+		begin_to_linger(loop, fd, turn->readable);
 	else if (reason != CLOSE_NOT)
 		exchange_close(loop, fd, reason);
 	else if (loop->stopping)
@@ -621,13 +618,16 @@ exchange_serve(struct loop *loop, int fd, uint32_t events)
 {
 	const uint32_t beyond = EPOLLRDHUP | EPOLLPRI | EPOLLHUP | EPOLLERR;
 	const struct connection *c = connection_of(loop, fd);
+	/* What comes later has an event of its own. */
+	bool readable = events & (EPOLLIN | beyond);
 	struct turn turn = { .left = CONNECTION_READ,
 		.beyond = events & beyond,
-		.readable = !(c->flags & CONNECTION_ENDED) };
+		.readable = readable && !(c->flags & CONNECTION_ENDED) };
 	enum close_reason reason = CLOSE_NOT;
 
 	if (c->lingering) {
-		linger(loop, fd);
+		if (readable)
+			linger(loop, fd);
 		return;
 	}
 	if (connection_pending(c) > 0)

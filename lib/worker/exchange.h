@@ -14,12 +14,18 @@
 #include "lib/slot/control.h"
 #include "lib/worker/loop.h"
 
-/* What a connection is watched for: edge-triggered, registered once. EPOLLPRI
+/*
+ * What a connection is watched for: edge-triggered, registered once. EPOLLPRI
  * reports an urgent byte, at which a recv stops short although there is more.
+ *
+ * A connection that waits for its client alone is QUIET: a socket can be
+ * written to from the beginning, and tells so again at each step of its end.
+ * Each would be a wake-up for nothing. It is watched for EPOLLOUT, too, from
+ * when its answer does not fit into the socket.
  */
-#define EXCHANGE_EVENTS                                           \
-	((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI) | \
-	    (uint32_t)EPOLLET)
+#define EXCHANGE_QUIET \
+	((uint32_t)(EPOLLIN | EPOLLRDHUP | EPOLLPRI) | (uint32_t)EPOLLET)
+#define EXCHANGE_EVENTS (EXCHANGE_QUIET | (uint32_t)EPOLLOUT)
 
 /* One turn of an open connection, after EVENTS. */
 void exchange_serve(struct loop *, int fd, uint32_t events);

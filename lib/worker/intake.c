@@ -9,6 +9,7 @@
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
 #include "lib/slot/timers.h"
+#include "lib/worker/call.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/order.h"
 
@@ -27,6 +28,15 @@ log_opened(const struct particulars *p)
 	if (log_wants(LOG_DEBUG))
 		log_debug("connection %s opened",
 		    address_format_peer(&p->peer_ip, p->peer_port).text);
+}
+
+/* Something is due to a connection before its client says a word. */
+static uint32_t
+first_events(const struct transaction *t, const struct connection *c)
+{
+	return t->adopted != 0 || (c->flags & CONNECTION_UNOPENED)
+	    ? EXCHANGE_EVENTS
+	    : EXCHANGE_QUIET;
 }
 
 /* The entry is filled in; each step may have been done before. Returns false,
@@ -50,8 +60,8 @@ finish_open(struct loop *loop)
 	store(memory->counters.accepted, t->accepted);
 	if (t->adopted != 0)
 		store(memory->adopted, t->adopted);
-	if (loop_watch(
-		loop, EPOLL_CTL_ADD, fd, EXCHANGE_EVENTS, c->generation) < 0 &&
+	if (loop_watch(loop, EPOLL_CTL_ADD, fd, first_events(t, c),
+		c->generation) < 0 &&
 	    errno != EEXIST)
 		error = errno; /* ENOMEM, ENOSPC */
 	if (error == 0) {
@@ -317,6 +327,8 @@ open_accepted(struct loop *loop, int fd)
 	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
 	    loop->now_ms);
 	particulars_fill(slot_particulars(memory, fd), &ip, port, loop->now_ms);
+	if (!call_has_open(loop, fd))
+		memory->connections[fd].flags = 0;
 	return open_connection(loop, fd, 0);
 }
 
