@@ -33,11 +33,12 @@
 #include "lib/master/hear.h"
 #include "lib/master/lending.h"
 #include "lib/master/notify.h"
+#include "lib/master/room.h"
 #include "worker.h"
 
 enum {
-	/* Handshakes that a retired slot's listener has begun before it was
-	 * steered away from end meanwhile. */
+	/* Most handshakes that a slot's listener has begun before it was
+	 * steered away from end meanwhile; for the others see lending.h. */
 	RETIRE_MS = 1000,
 	EVENTS = 64,
 	/* Open files beside those of slots and ports, and a few that are open
@@ -490,9 +491,10 @@ reconcile_unwanted(struct master *m, unsigned number)
 	}
 	if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
 		return;
-	if (slot->retire_ms == 0)
+	if (slot->retire_ms == 0) {
 		slot->retire_ms = crew->now_ms + RETIRE_MS;
-	else if (crew->now_ms >= slot->retire_ms && !is_retiring(crew))
+		lending_linger(crew, slot);
+	} else if (crew->now_ms >= slot->retire_ms && !is_retiring(crew))
 		crew_retire(crew, slot->pair);
 }
 
@@ -507,7 +509,7 @@ reconcile_slot(struct master *m, unsigned number)
 		return;
 	}
 	if (!slot->pair || slot->pair->state == PAIR_SERVING)
-		slot->retire_ms = 0;
+		slot->retire_ms = slot->linger_ms = slot->look_ms = 0;
 	if (!slot->pair)
 		start(m, number, slot->wanted ? &m->crew.config : &m->next);
 	else if (is_next && slot->pair->state == PAIR_SERVING)
@@ -532,30 +534,6 @@ become_ready(struct master *m)
 	log_info("ready: %u worker%s listening", m->crew.config.workers,
 	    log_plural(m->crew.config.workers));
 	tell_state(m, "READY=1\n");
-}
-
-/* A slot whose processes are about to start at once is still steered to: its
- * queue waits for no more than a moment. */
-static bool
-is_served(const struct crew *crew, const struct slot *slot)
-{
-	return slot->wanted && slot->proven &&
-	    !(slot->pair && slot->pair->stuck) && !crew_is_down(crew, slot);
-}
-
-static void
-steer(struct crew *crew)
-{
-	bool changed = false;
-
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		bool served = is_served(crew, &crew->slots[i]);
-
-		changed |= served != crew->served[i];
-		crew->served[i] = served;
-	}
-	if (endpoints_steer(&crew->endpoints, crew->served, changed) < 0)
-		log_warning("cannot steer connections: %s", strerror(errno));
 }
 
 /* A slot that has never served will not. A server that has been ready goes on
@@ -586,15 +564,15 @@ reconcile(struct master *m)
 	if (m->phase == STARTING && all_serve(crew))
 		become_ready(m);
 	reconcile_reload(m);
+	lending_reconcile(crew);
 	if (m->phase == SERVING)
 		endpoints_remove_unused(&crew->endpoints, &crew->config);
 	for (unsigned i = 0; i < crew->slot_count ||
 	     (m->phase == RELOADING && i < m->next.workers);
 	     i++)
 		reconcile_slot(m, i);
-	lending_reconcile(crew);
 	handover_retry(crew);
-	steer(crew);
+	room_steer(crew);
 }
 
 /* ---- signals ------------------------------------------------------------ */

@@ -156,6 +156,7 @@ time_left(const struct worker *w)
 	uint64_t due_ms = schedule_due(&w->loop);
 
 	due_ms = clock_earlier(due_ms, w->intake.resume_ms);
+	due_ms = clock_earlier(due_ms, w->intake.room_ms);
 	due_ms = clock_earlier(due_ms, w->deadline_ms);
 	vigil_until(&w->loop.memory->vigil, w->loop.now_ms, due_ms);
 	return clock_left(due_ms, w->loop.now_ms);
@@ -435,6 +436,8 @@ follow_up(struct worker *w)
 	finish_listeners(w);
 	offer_next(w);
 	intake_arm(&w->loop, &w->intake);
+	if (intake_note_room(&w->loop, &w->intake))
+		tell_value(w, CONTROL_WAKE, 0);
 }
 
 static enum role become_standby(struct worker *w);

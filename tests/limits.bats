@@ -75,12 +75,12 @@ is_settled() {
 	wait_until stream_says answered
 	start_stream --connections 100 --bytes 100 --hold
 	wait_until stream_says connected
-	wait_until log_has 'warning .*accepting paused: Too many open files'
+	wait_until log_has 'warning .*1 of 1 workers full, worker 0 with [0-9]+ connections: new clients wait in the queue; raise LimitNOFILE'
 
 	ticks=$(cpu_ticks "$worker")
 	holds_for 3 not stream_is_over 1
 	used_less_than 10 "$worker" "$ticks"
-	[ "$(log_count 'accepting paused')" -eq 1 ]
+	[ "$(log_count 'workers full')" -eq 1 ]
 	[ "$(worker_pid 0)" = "$worker" ]
 
 	end_stream 0
@@ -178,4 +178,36 @@ is_retiring() {
 @test "--backlog is the listener's queue" {
 	start_server --workers 1 --backlog 77
 	[ "$(ss -Hltn "sport = :$PORT" | awk '{ print $3 }')" -eq 77 ]
+}
+
+# Which slot the kernel's dice would choose does not matter.
+@test "what a full slot cannot take goes to others that have room" {
+	start_server --workers 4 --max-connections 15
+	start_stream --connections 60 --bytes 100 --hold
+	wait_until stream_says answered
+	log_has 'warning master: [1-3] of 4 workers full, worker [0-3] with 15 connections: new clients go to the others; raise max-connections or workers'
+	wait_until log_has 'warning master: 4 of 4 workers full, worker [0-3] with 15 connections: new clients wait in the queue; raise max-connections or workers'
+	start_stream --connections 30 --bytes 100 --hold
+	wait_until stream_says connected
+	not stream_says answered
+	end_stream 0
+	wait_until stream_says answered 1
+	end_stream 1
+	(($(log_count 'workers full') <= 3))
+	stream --connections 50 --bytes 100
+}
+
+@test "a full slot is steered away from, and to again when it has room" {
+	start_server --workers 2 --max-connections 10
+	local worker
+	worker=$(worker_pid 1)
+	stop_process "$worker"
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until log_has '1 of 2 workers full'
+	kill -CONT "$worker"
+	wait_until stream_says answered
+	end_stream
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered 1
+	end_stream 1
 }

@@ -149,6 +149,12 @@ crew_can_take(const struct crew *crew, const struct pair *pair)
 	    !pair->rescuing && has_room(crew, pair);
 }
 
+bool
+crew_is_full(const struct pair *pair)
+{
+	return pair->memory->full_ms != 0;
+}
+
 struct pair *
 crew_less_loaded(struct pair *a, struct pair *b)
 {
@@ -735,6 +741,7 @@ crew_due_ms(const struct crew *crew)
 			due_ms = clock_earlier(due_ms, slot->restart_ms);
 		if (slot->retire_ms > now_ms)
 			due_ms = clock_earlier(due_ms, slot->retire_ms);
+		due_ms = clock_earlier(due_ms, slot->look_ms);
 	}
 	return due_ms;
 }

@@ -31,6 +31,10 @@ struct slot {
 	uint64_t restart_ms; /* no new pair before then */
 	uint64_t retire_ms;  /* its connections go to others then; 0: it
 				serves */
+	uint64_t linger_ms;  /* until then its listeners stay, of a slot that is
+				to go: no handshake takes longer; 0: they stay
+				for ever */
+	uint64_t look_ms;    /* then to look whether any is under way; or 0 */
 	uint64_t takeovers;  /* since the master began */
 };
 
@@ -58,6 +62,7 @@ struct crew {
 	uint64_t now_ms;
 	uint64_t look_ms; /* when to look for workers that hang; 0: all wait */
 	struct quota faults; /* logged deaths in a call of the service */
+	uint64_t some_full_ms, all_full_ms; /* logged then; 0: never */
 	bool ending;
 	enum control_type how; /* CONTROL_DRAIN or CONTROL_STOP */
 	uint64_t end_ms;       /* the latest */
@@ -86,6 +91,8 @@ struct pair *crew_pair_at(const struct crew *, int fd);
 bool crew_can_take(const struct crew *, const struct pair *);
 /* Whichever serves fewer connections; A can be NULL. */
 struct pair *crew_less_loaded(struct pair *a, struct pair *b);
+/* True where it has said that it takes no more connections. */
+bool crew_is_full(const struct pair *);
 /* The pair that serves the fewest connections and has room for more, or NULL.
  */
 struct pair *crew_least_loaded(const struct crew *, const struct pair *except);

@@ -317,7 +317,8 @@ bury_pair(struct crew *crew, struct pair *pair)
 	struct slot *slot = &crew->slots[pair->slot];
 
 	if (!slot->wanted || slot->retire_ms != 0) {
-		endpoints_drop(&crew->endpoints, pair->slot);
+		if (slot->linger_ms == 0)
+			endpoints_drop(&crew->endpoints, pair->slot);
 		slot->proven = false;
 	} else if (pair->state != PAIR_ENDING && !crew->ending) {
 		lose_slot(crew, pair);

@@ -181,8 +181,11 @@ take_closed(struct crew *crew, struct pair *pair, uint64_t serial)
 		return;
 	if (owner != pair->slot)
 		lending_end(crew, e, owner);
-	else if (pair->state == PAIR_RETIRING ||
-	    !endpoint_is_configured(e, &crew->config))
+	else
+		e->known[owner] = false;
+	/* One of a slot that is to go stays, and is lent: lending.h. */
+	if (!endpoint_is_configured(e, &crew->config) ||
+	    lending_is_over(&crew->slots[owner]))
 		endpoint_drop(e, owner);
 }
 

@@ -1,8 +1,12 @@
 #include "lib/master/lending.h"
 
+#include "lib/base/handshake.h"
+
 /* A worker has SLOT_LISTENERS places, and a reload can bring it others of its
  * own: what is lent leaves room for those. */
 enum { LENT_MAX = SLOT_LISTENERS - CONTROL_ENDPOINTS };
+
+enum { LOOK_MS = 1000 }; /* between two looks for handshakes */
 
 static struct pair *
 find_helper(const struct crew *crew)
@@ -12,7 +16,8 @@ find_helper(const struct crew *crew)
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
 
-		if (pair && pair->lent < LENT_MAX && crew_can_take(crew, pair))
+		if (pair && pair->lent < LENT_MAX && !crew_is_full(pair) &&
+		    crew_can_take(crew, pair))
 			best = crew_less_loaded(best, pair);
 	}
 	return best;
@@ -48,30 +53,124 @@ lending_end(struct crew *crew, struct endpoint *e, unsigned owner)
 	return helper;
 }
 
+/* RELEASE where the owner serves its queue, CLOSE where nobody will: then it is
+ * emptied first. */
 static void
-take_back(struct crew *crew, struct endpoint *e, unsigned owner)
+take_back(struct crew *crew, struct endpoint *e, unsigned owner,
+    enum control_type how)
 {
 	struct pair *helper = lending_end(crew, e, owner);
 
 	if (helper)
-		crew_order_listener(helper, CONTROL_RELEASE, e, owner, -1);
+		crew_order_listener(helper, how, e, owner, -1);
+}
+
+/* ---- the slots that need it ---------------------------------------------- */
+
+void
+lending_linger(struct crew *crew, struct slot *slot)
+{
+	slot->linger_ms = crew->now_ms + HANDSHAKE_MS;
+	slot->look_ms = crew->now_ms + LOOK_MS;
+}
+
+bool
+lending_is_over(const struct slot *slot)
+{
+	return !slot->wanted && slot->linger_ms == 0;
+}
+
+static bool
+serves_itself(const struct slot *slot)
+{
+	return slot->pair && slot->pair->state == PAIR_SERVING &&
+	    !crew_is_full(slot->pair);
+}
+
+static bool
+needs_help(const struct crew *crew, const struct slot *slot)
+{
+	if (crew_is_down(crew, slot))
+		return true;
+	if (!slot->pair)
+		return slot->linger_ms != 0;
+	return slot->pair->state == PAIR_RETIRING ||
+	    (slot->pair->state == PAIR_SERVING && crew_is_full(slot->pair));
+}
+
+/* Its helper is full, too: another may have room. */
+static bool
+is_of_no_help(const struct crew *crew, const struct endpoint *e, unsigned owner)
+{
+	const struct pair *helper;
+
+	if (e->lent_to[owner] == 0)
+		return false;
+	helper = crew->slots[e->lent_to[owner] - 1].pair;
+	return helper && crew_is_full(helper);
+}
+
+static void
+reconcile_listener(struct crew *crew, struct endpoint *e, unsigned owner)
+{
+	const struct slot *slot = &crew->slots[owner];
+
+	if (e->listeners[owner] < 0 ||
+	    !endpoint_is_configured(e, &crew->config)) {
+		take_back(crew, e, owner, CONTROL_CLOSE);
+	} else if (serves_itself(slot) || is_of_no_help(crew, e, owner)) {
+		take_back(crew, e, owner, CONTROL_RELEASE);
+	} else if (needs_help(crew, slot)) {
+		lend(crew, e, owner);
+	}
+}
+
+static bool
+has_handshakes(const struct endpoints *all, unsigned owner)
+{
+	for (int n = 0; n < CONTROL_ENDPOINTS; n++) {
+		const struct endpoint *e = &all->list[n];
+
+		if (e->used && e->listeners[owner] >= 0 &&
+		    handshake_is_under_way(address_port(&e->bound)))
+			return true;
+	}
+	return false;
+}
+
+static void
+end_lingering(struct crew *crew, struct slot *slot, unsigned owner)
+{
+	slot->linger_ms = slot->look_ms = 0;
+	for (int n = 0; n < CONTROL_ENDPOINTS; n++)
+		if (crew->endpoints.list[n].used)
+			take_back(crew, &crew->endpoints.list[n], owner,
+			    CONTROL_CLOSE);
+	endpoints_drop(&crew->endpoints, owner);
+}
+
+/* What its listeners have begun is over sooner as a rule. */
+static void
+look(struct crew *crew, struct slot *slot, unsigned owner)
+{
+	if (slot->linger_ms == 0 || crew->now_ms < slot->look_ms)
+		return;
+	slot->look_ms = crew->now_ms + LOOK_MS;
+	if (!slot->pair &&
+	    (crew->now_ms >= slot->linger_ms ||
+		!has_handshakes(&crew->endpoints, owner)))
+		end_lingering(crew, slot, owner);
 }
 
 void
 lending_reconcile(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++) {
-		const struct slot *slot = &crew->slots[i];
-		bool down = crew_is_down(crew, slot);
-		bool back = slot->pair && slot->pair->state == PAIR_SERVING;
-
-		for (int n = 0; (down || back) && n < CONTROL_ENDPOINTS; n++)
-			if (!crew->endpoints.list[n].used)
-				continue;
-			else if (down)
-				lend(crew, &crew->endpoints.list[n], i);
-			else
-				take_back(crew, &crew->endpoints.list[n], i);
+		look(crew, &crew->slots[i], i);
+		for (int n = 0; n < CONTROL_ENDPOINTS; n++)
+			if (crew->endpoints.list[n].used)
+				reconcile_listener(
+				    crew, &crew->endpoints.list[n], i);
 	}
 }
 

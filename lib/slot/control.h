@@ -77,7 +77,8 @@ enum control_type {
 	CONTROL_READY,	   /* STANDBY waits, the endpoints listen */
 	CONTROL_TAKEN,	   /* has taken over; STANDBY waits */
 	CONTROL_CLONED,	   /* STANDBY waits, or VALUE is why it does not */
-	CONTROL_WAKE,	   /* there is work: watch for hanging */
+	CONTROL_WAKE,	   /* there is work: watch for hanging; or the slot
+			      is full, or is no longer */
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
 	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
 	CONTROL_ADOPTED,   /* has number VALUE */

@@ -192,6 +192,8 @@ struct slot_memory {
 	uint64_t sweep_ms;	  /* the next sweep; 0: none is due */
 	struct vigil vigil;	  /* the clock of this memory's times */
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
+	uint64_t full_ms; /* it takes no more connections since then; 0: it has
+			     room */
 	struct quota faults;	  /* logged, of connections closed for one */
 	uint64_t claim;	    /* the last take-over's: slot_claim_takeover */
 	uint64_t adopted;   /* the last connection taken from another slot */

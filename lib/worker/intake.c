@@ -18,6 +18,10 @@ enum {
 	ACCEPT_SOON = 16,     /* events, after fewer of which is soon */
 	PAUSE_MS = 100,	      /* without accepting, when resources lack */
 	PAUSE_LOG_MS = 60000, /* at most one line about it in this time */
+	ROOM_MS = 100, /* full for so long, however soon a place comes free */
+	/* Descriptors that connections leave to others: to a reload, which
+	 * loads services, and to what those open. */
+	RESERVE_FDS = 16,
 };
 
 /* ---- OPEN --------------------------------------------------------------- */
@@ -238,13 +242,35 @@ intake_is_empty(const struct loop *loop)
 
 /* ---- accepting ---------------------------------------------------------- */
 
-/* The table may be smaller than a later configuration wants. */
+/* The table may be smaller than the configuration wants. */
 static bool
 has_room(const struct loop *loop)
 {
-	uint64_t open = slot_open_connections(loop->memory);
+	const struct slot_memory *memory = loop->memory;
+	uint64_t open = slot_open_connections(memory);
+	unsigned others = RESERVE_FDS + memory->listeners_used;
 
-	return open < loop->config->max_connections;
+	return open < loop->config->max_connections &&
+	    open + others < memory->fds;
+}
+
+/* That it is full is said at once, that it has room only after a while: a slot
+ * that is at its limit changes with each connection. */
+bool
+intake_note_room(struct loop *loop, struct intake *intake)
+{
+	struct slot_memory *memory = loop->memory;
+	bool full = intake->open && (!has_room(loop) || intake->resume_ms != 0);
+
+	intake->room_ms = 0;
+	if (full == (memory->full_ms != 0))
+		return false;
+	if (!full && loop->now_ms < memory->full_ms + ROOM_MS) {
+		intake->room_ms = memory->full_ms + ROOM_MS;
+		return false;
+	}
+	store(memory->full_ms, full ? loop->now_ms : 0);
+	return true;
 }
 
 static void

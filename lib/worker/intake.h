@@ -14,6 +14,8 @@ struct intake {
 	bool open;	    /* connections are wanted */
 	bool armed;	    /* the listeners' events are on */
 	uint64_t resume_ms; /* accept again then; 0: not paused */
+	uint64_t room_ms;   /* to say then that there is room; 0: nothing is to
+			       be said */
 };
 
 /* Adds a listener of ENDPOINT by its serial; FD becomes the slot's. Returns 0,
@@ -30,6 +32,11 @@ bool intake_is_empty(const struct loop *);
 
 /* Puts in force whether to accept now; once before each epoll_wait. */
 void intake_arm(struct loop *, struct intake *);
+
+/* Notes in slot memory whether it takes connections now, as the master steers
+ * and lends by that. True where that has changed, so that the master is to be
+ * woken. */
+bool intake_note_room(struct loop *, struct intake *);
 
 /* Accepts one, or some, where FD is a listener. */
 void intake_accept(struct loop *, struct intake *, int fd);

@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# Handshakes that are under way when listeners close: on a slow path, or where a
+# SYN-ACK was lost, which alone takes a second.
+
+load helper
+
+# open_network: a network namespace with clients whose handshakes are slow.
+open_network() {
+	[[ -w /dev/net/tun ]] || skip_or_fail "no /dev/net/tun"
+	mkfifo orders
+	unshare --net setpriv --pdeathsig KILL \
+		"$TEST_PROGRAMS/late_handshake" 20 <orders >words 2>&1 3>&- 4>&- &
+	CLIENTS+=("$!")
+	exec {ORDERS}>orders
+	wait_until says up
+	LAUNCHER=(nsenter --net="/proc/${CLIENTS[0]}/ns/net")
+}
+
+says() {
+	grep -q "^$1" words
+}
+
+begin_handshakes() {
+	echo "$PORT" >&"$ORDERS"
+	wait_until says 'begun 20'
+}
+
+end_handshakes() {
+	echo end >&"$ORDERS"
+	wait_until says answered
+	cat words
+	says 'answered 20 reset 0'
+}
+
+@test "handshakes that take long are ended when TTOU removes workers" {
+	open_network
+	start_server --workers 4 --listen 10.77.0.1:0
+	begin_handshakes
+	kill -TTOU "$MASTER"
+	wait_until has_workers 3
+	kill -TTOU "$MASTER"
+	wait_until has_workers 2
+	kill -TTOU "$MASTER"
+	wait_until has_workers 1
+	end_handshakes
+}
+
+@test "handshakes that take long are ended when a reload removes workers" {
+	open_network
+	printf '%s\n' 'listen = 10.77.0.1:0' 'workers = 4' >conf
+	start_server --config conf
+	begin_handshakes
+	printf '%s\n' 'listen = 10.77.0.1:0' 'workers = 1' >conf
+	reload
+	wait_until has_workers 1
+	end_handshakes
+}
