@@ -266,9 +266,7 @@ build_constructor() {
 	ln -s r1 current
 	build_service r1/good.so 1
 	echo 'listen = :7=./good.so' >conf/a.conf
-	cd current
-	"$PREFORKD" --check --config ../conf/a.conf
-	cd ..
+	(cd current && "$PREFORKD" --check --config ../conf/a.conf)
 	# By the link, as the shell has come there.
 	run -1 env -C r2 "PWD=$PWD/current" "$PREFORKD" --check \
 		--config ../conf/a.conf
@@ -400,6 +398,7 @@ build_constructor() {
 @test "messages: zones" {
 	refuses 'listen = [fe80::1]:80' 'listen: invalid value "[fe80::1]:80": expected a link-local address with its interface, as in [fe80::1%eth0]:8080'
 	refuses 'listen = [fe80::1%]:80' 'listen: invalid value "[fe80::1%]:80": expected behind % the name of an interface'
+	# shellcheck disable=SC2016 # the message has the backquotes
 	refuses 'listen = [fe80::1%none-here]:80' 'listen: no such interface here: expected none-here to be one that `ip link` shows'
 	configure 'listen = [fe80::1%lo]:80' 'listen = [fe80::1%1]:81'
 	check
