@@ -34,6 +34,7 @@
 #include "lib/worker/output.h"
 #include "lib/worker/schedule.h"
 #include "lib/worker/standby.h"
+#include "lib/worker/tidy.h"
 
 enum role {
 	STANDBY,
@@ -64,6 +65,7 @@ struct worker {
 	bool clone_wanted;
 	uint64_t deadline_ms; /* of draining or stopping; 0: none */
 	bool ended;
+	bool left;  /* to a candidate: what services have opened stays open */
 	int status; /* the exit status */
 };
 
@@ -285,6 +287,13 @@ hand_over(struct worker *w)
 }
 
 static void
+leave(struct worker *w, bool to_standby)
+{
+	w->left = to_standby;
+	w->ended = true;
+}
+
+static void
 obey(struct worker *w, const struct control_message *message, int fd)
 {
 	switch (message->type) {
@@ -327,7 +336,11 @@ obey(struct worker *w, const struct control_message *message, int fd)
 		break;
 	case CONTROL_END:
 		if (message->pid == w->loop.pid)
-			w->ended = true;
+			leave(w, message->value == 0);
+		break;
+	case CONTROL_TIDY:
+		tidy_after(&w->loop, (int32_t)message->value);
+		tell_value(w, CONTROL_TIDIED, message->value);
 		break;
 	}
 }
@@ -461,9 +474,9 @@ clone_standby(struct worker *w)
  * the kernel's. At a reload there is no other try, as the candidate's services
  * are others, which stop in their time. */
 static void
-stop_services(struct worker *w)
+stop_services(struct worker *w, int control)
 {
-	struct voice voice = { w, w->loop.control, true };
+	struct voice voice = { w, control, control == w->loop.control };
 	const struct services_witness witness = { tell_doing, &voice };
 
 	if (w->loop.memory->stopped)
@@ -489,7 +502,8 @@ work(struct worker *w)
 		follow_up(w);
 		store(memory->done, memory->begun);
 		if (is_done(w)) {
-			stop_services(w);
+			if (!w->left)
+				stop_services(w, w->loop.control);
 			return OVER;
 		}
 		count = epoll_wait(
@@ -527,7 +541,7 @@ become_standby(struct worker *w)
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
 	w->intake = (struct intake) { .open = false };
-	w->ended = false; /* a worker may clone it on its way out */
+	w->ended = w->left = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");
 	return STANDBY;
 }
@@ -537,8 +551,10 @@ become_standby(struct worker *w)
 static enum role
 take_over(struct worker *w, enum verdict verdict)
 {
-	pid_t pid = standby_clone(w->master);
+	pid_t pid;
 
+	tidy_forget(&w->loop);
+	pid = standby_clone(w->master);
 	if (pid == 0)
 		return become_standby(w);
 	w->standby = pid;
@@ -596,36 +612,6 @@ sow(struct worker *w, int control, enum role rest)
 	return pid < 0 ? OVER : rest;
 }
 
-/* The file of a shared object, or the copy that is made of it. */
-static bool
-is_loaders(int fd)
-{
-	char path[32], target[512];
-	ssize_t length;
-
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	length = readlink(path, target, sizeof target - 1);
-	if (length < 0)
-		return false;
-	target[length] = '\0';
-	return strncmp(target, "/memfd:", 7) == 0 || strstr(target, ".so");
-}
-
-/* A candidate that is killed while it loads leaves its descriptors in the table
- * that it shares. There is one candidate at a time: the next clears away. */
-static void
-close_left_over(const struct worker *w)
-{
-	const struct slot_memory *memory = w->loop.memory;
-	unsigned end = memory->fds_used + SLOT_FDS_BESIDE;
-
-	for (int fd = STDERR_FILENO + 1;
-	     (unsigned)fd < end && (unsigned)fd < memory->fds; fd++)
-		if (!connection_is_open(&memory->connections[fd]) &&
-		    is_loaders(fd))
-			close(fd);
-}
-
 static bool
 load_services(struct worker *w, int control)
 {
@@ -659,8 +645,7 @@ become_candidate(struct worker *w, const struct config *config, unsigned side)
 	role = sow(w, control, STANDBY);
 	if (role != STANDBY)
 		return role;
-	if (w->seeded)
-		close_left_over(w);
+	tidy_note(&w->loop);
 	if (!load_services(w, control)) {
 		w->status = 1;
 		return OVER;
@@ -700,6 +685,10 @@ stand_by(struct worker *w, enum role role, int control)
 		return OVER; /* the master has gone */
 	if (message.type == CONTROL_TAKE_OVER && role == SEED)
 		return OVER;
+	if (message.type == CONTROL_END && message.pid == w->loop.pid) {
+		stop_services(w, control);
+		return OVER;
+	}
 	if (message.type == CONTROL_TAKE_OVER)
 		return take_over_if_meant(w, &message);
 	if (message.type == CONTROL_CANDIDATE && message.pid == w->loop.pid &&

@@ -23,7 +23,7 @@ static const struct {
 	{ "accept4", SYS_accept4 },
 	{ "clone", SYS_clone },
 	{ "close", SYS_close },
-	{ "pause", SYS_pause },
+	{ "clock_nanosleep", SYS_clock_nanosleep },
 	{ "recvmsg", SYS_recvmsg },
 };
 

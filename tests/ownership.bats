@@ -38,7 +38,7 @@ hold() {
 	start_holding=$HOLD_PID
 	CLIENTS+=("$start_holding")
 	exec {HELD}<&"${HOLD[0]}" {HOLDER}>&"${HOLD[1]}"
-	[[ ${5:-} == later ]] || await_word traced
+	await_word traced
 }
 
 await_word() {
@@ -105,4 +105,95 @@ kill_held() {
 	is_mine
 	CONN=$conn
 	is_mine
+}
+
+# --- reload --------------------------------------------------------------------
+
+# reload_with WORDS: by the file of start_by_file.
+reload_with() {
+	echo "listen = 127.0.0.1:0=$(own "$1")" >conf
+	reload
+}
+
+start_by_file() {
+	echo "listen = 127.0.0.1:0=$(own "$1")" >conf
+	start_server --config conf --workers "${2:-1}"
+}
+
+@test "a reload leaves alone what the running service has opened" {
+	local words number
+	mkdir acme.solutions
+	for words in memory file=acme.solutions/readings listener; do
+		start_by_file "$words"
+		dial
+		is_mine
+		expect_error 'reload failed'
+		reload_with fail
+		number=$CONN
+		dial
+		is_mine
+		CONN=$number
+		is_mine
+		reload_with "$words"
+		is_mine
+		dial
+		is_mine
+	done
+}
+
+@test "a reload that fails leaves nothing open, however it fails" {
+	expect_error 'reload failed'
+	start_by_file file=one 2
+	local before worker way
+	for way in fail crash; do
+		before=$(fd_count "$(worker_pid 0)")
+		for _ in {1..3}; do
+			reload_with "memory,many=20,$way"
+		done
+		wait_until has_fds "$(worker_pid 0)" "$before"
+		wait_until has_fds "$(worker_pid 1)" "$before"
+	done
+	# The other worker's candidate was fine.
+	echo "listen = 127.0.0.1:0=$(own 'memory,many=20')" >conf
+	echo "listen = 127.0.0.2:0=$(own fail)" >>conf
+	reload
+	wait_until has_fds "$(worker_pid 0)" "$before"
+	dial
+	is_mine
+}
+
+@test "a candidate that is killed leaves nothing open" {
+	start_by_file file=one
+	local before
+	before=$(fd_count "$(worker_pid 0)")
+	echo "listen = 127.0.0.1:0=$(own 'memory,many=20,until=go')" >conf
+	kill -HUP "$MASTER"
+	wait_until has_fds "$(worker_pid 0)" $((before + 21))
+	kill -KILL "$(titled 'candidate 0')"
+	# It is asked for anew.
+	touch go
+	wait_until log_has ' reloaded: '
+	dial
+	is_mine
+	wait_until has_fds "$(worker_pid 0)" $((before + 1 + 20))
+}
+
+@test "a service stops only when the next one has taken over" {
+	start_by_file file=one
+	dial
+	is_mine
+	echo "listen = 127.0.0.1:0=$(own 'file=two,until=go')" >conf
+	kill -HUP "$MASTER"
+	wait_until log_has 'candidate 0.*waiting'
+	hold 'candidate 0' clone entry 1
+	touch go
+	await_word held
+	kill_held
+	is_mine
+	wait_until log_has ' reloaded: '
+	is_mine
+	dial
+	is_mine
+	wait_until log_has_times 1 'service: stopped'
+	[ "$(log_count 'service: stopped')" -eq 1 ]
 }

@@ -237,8 +237,16 @@ crew_switch(struct crew *crew, struct pair *pair)
 	pair->switching = true;
 	if (pair->taking_over)
 		return; /* then brief says it */
-	pair_order(pair, CONTROL_END, 0);
+	pair_order(pair, CONTROL_END, pair->heir == 0);
 	pair->deadline_ms = crew->now_ms + KILL_MS;
+}
+
+void
+crew_tidy(struct pair *pair, pid_t pid)
+{
+	pair->untidy = pid;
+	if (!pair->taking_over) /* then brief says it */
+		pair_order(pair, CONTROL_TIDY, (uint64_t)pid);
 }
 
 static void
@@ -246,6 +254,8 @@ brief_on_serving(struct crew *crew, struct pair *pair)
 {
 	order_listeners(crew, pair);
 	pair_order(pair, CONTROL_SERVE, 0);
+	if (pair->untidy != 0)
+		crew_tidy(pair, pair->untidy);
 	if (pair->state != PAIR_RETIRING)
 		return;
 	pair_order(pair, CONTROL_CLOSE, 0);
@@ -538,7 +548,7 @@ crew_ask_candidate(
     struct crew *crew, struct pair *pair, const struct config *next)
 {
 	if (pair->candidate_asked || pair->taking_over ||
-	    pair_has_dying(pair) ||
+	    pair_has_dying(pair) || pair->untidy != 0 || pair->leaver > 0 ||
 	    !backoff_is_over(&pair->birth, crew->now_ms))
 		return;
 	if (pair->seed_lost)
@@ -670,6 +680,15 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 		crew_give_up(pair);
 }
 
+static void
+hurry_leaver(struct crew *crew, struct pair *pair)
+{
+	if (pair->leaver_ms == 0 || crew->now_ms < pair->leaver_ms)
+		return;
+	pair->leaver_ms = 0;
+	kill(pair->leaver, SIGKILL); /* ours, as it has not been reaped */
+}
+
 /* Does again what has failed for a moment. */
 static void
 try_again(struct crew *crew, struct pair *pair)
@@ -692,6 +711,7 @@ crew_keep_time(struct crew *crew)
 		if (crew->slots[i].pair) {
 			enforce_deadline(crew, crew->slots[i].pair);
 			try_again(crew, crew->slots[i].pair);
+			hurry_leaver(crew, crew->slots[i].pair);
 			rescue(crew, crew->slots[i].pair);
 			pair_send_rest(crew->slots[i].pair, crew->now_ms);
 		}
@@ -714,6 +734,7 @@ pair_due_ms(const struct pair *pair, uint64_t now_ms)
 	due_ms = clock_earlier(due_ms, pair->reset.due_ms);
 	due_ms = clock_earlier(due_ms, pair->rescue_ms);
 	due_ms = clock_earlier(due_ms, pair->hand_ms);
+	due_ms = clock_earlier(due_ms, pair->leaver_ms);
 	due_ms = earlier_yet(due_ms, pair->order.due_ms, now_ms);
 	due_ms = earlier_yet(due_ms, pair->birth.due_ms, now_ms);
 	if (pair->state == PAIR_STARTING)

@@ -138,6 +138,10 @@ void crew_end_pair(struct pair *);
  * the order in hand, or because it changed since the image was taken. */
 void crew_brief(struct crew *, struct pair *);
 
+/* Has the worker close what candidate PID, which is dead, had opened. No other
+ * is asked for before it has done so. */
+void crew_tidy(struct pair *, pid_t pid);
+
 /* Lets a slot hand its connections to others, then end. */
 void crew_retire(struct crew *, struct pair *);
 

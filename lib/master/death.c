@@ -295,6 +295,18 @@ seed_died(struct pair *pair, int status)
 }
 
 static void
+leaver_died(struct pair *pair, int status)
+{
+	if (pair->state != PAIR_ENDING && status != 0)
+		log_warning("standby %u (pid %d), of before the reload, %s, %s",
+		    pair->slot, (int)pair->leaver, pair_death(status).text,
+		    *pair->doing ? pair->doing : "ending");
+	*pair->doing = '\0';
+	pair->leaver = 0;
+	pair->leaver_ms = 0;
+}
+
+static void
 lose_slot(struct crew *crew, struct pair *pair)
 {
 	struct slot *slot = &crew->slots[pair->slot];
@@ -347,7 +359,7 @@ find_by_pid(const struct crew *crew, pid_t pid)
 		if (pair &&
 		    (pair->worker == pid || pair->heir == pid ||
 			pair->candidate == pid || pair->seed == pid ||
-			pair_find_dying(pair, pid)))
+			pair->leaver == pid || pair_find_dying(pair, pid)))
 			return pair;
 	}
 	return NULL;
@@ -358,6 +370,8 @@ died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 {
 	pid_t *dying = pair_find_dying(pair, pid);
 
+	if (dying || pid == pair->candidate)
+		crew_tidy(pair, pid);
 	if (dying) {
 		*dying = 0;
 		crew_send_takeover(crew, pair);
@@ -370,6 +384,8 @@ died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 		candidate_died(crew, pair, status);
 	else if (pid == pair->seed)
 		seed_died(pair, status);
+	else if (pid == pair->leaver)
+		leaver_died(pair, status);
 }
 
 static void

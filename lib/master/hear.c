@@ -57,12 +57,14 @@ take_ready(
 		crew_serve(crew, pair);
 }
 
-/* The candidate of a reload is the standby that waits at the other socket; the
- * one with the old configuration is not needed any more. */
+/* The candidate of a reload is the standby that waits at the other socket. Only
+ * now is the one with the old configuration not needed any more, nor what its
+ * services had opened. */
 static void
-complete_switch(struct pair *pair)
+complete_switch(struct crew *crew, struct pair *pair)
 {
-	pair->side ^= 1; /* the standby of before is killed in know_heir */
+	pair_release_standby(pair, crew->now_ms + CREW_STOP_MS);
+	pair->side ^= 1;
 	pair->candidate = 0;
 	pair->candidate_asked = pair->candidate_ready = false;
 	pair->switching = false;
@@ -73,7 +75,7 @@ take_taken(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
 	if (message->pid == pair->candidate)
-		complete_switch(pair);
+		complete_switch(crew, pair);
 	else if (pair->heir == message->pid)
 		pair->heir = 0;
 	pair->worker = message->pid;
@@ -235,6 +237,10 @@ take_message(struct crew *crew, struct pair *pair,
 		break;
 	case CONTROL_CLOSED:
 		take_closed(crew, pair, message->serial);
+		break;
+	case CONTROL_TIDIED:
+		if (pair->untidy == (pid_t)message->value)
+			pair->untidy = 0;
 		break;
 	case CONTROL_ADOPTED:
 		handover_adopted(crew, pair, message->value);

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/close.h"
 #include "lib/base/cpus.h"
 #include "lib/base/log.h"
 
@@ -46,7 +46,7 @@ compare(const void *a, const void *b)
 
 /* Moves the slot's ends down to the first numbers behind the standard streams
  * and closes all others. The master may have so many that theirs would lie
- * beyond the slot's table. close_range(2) has no wrapper in every libc. */
+ * beyond the slot's table. */
 static void
 keep_only(int *ends[PAIR_ENDS])
 {
@@ -58,7 +58,7 @@ keep_only(int *ends[PAIR_ENDS])
 			dup3(*ends[i], next, O_CLOEXEC); /* within the limit */
 		*ends[i] = next;
 	}
-	syscall(SYS_close_range, (unsigned)next, ~0U, 0U);
+	close_between((unsigned)next, ~0U);
 }
 
 /* Only the master acts on these, also where a terminal or systemd sends them to
@@ -258,6 +258,24 @@ pair_dismiss(struct pair *pair, pid_t pid)
 		}
 }
 
+void
+pair_release_standby(struct pair *pair, uint64_t due_ms)
+{
+	const struct control_message message = { .type = CONTROL_END,
+		.pid = pair->heir };
+
+	if (pair->heir <= 0)
+		return;
+	if (pair->leaver == 0 &&
+	    control_send(pair->standby[pair->side], &message, -1, NULL) == 0) {
+		pair->leaver = pair->heir;
+		pair->leaver_ms = due_ms;
+	} else {
+		pair_dismiss(pair, pair->heir);
+	}
+	pair->heir = 0;
+}
+
 bool
 pair_has_dying(const struct pair *pair)
 {
@@ -274,6 +292,7 @@ pair_kill(struct pair *pair)
 	kill_one(pair->heir);
 	kill_one(pair->candidate);
 	kill_one(pair->seed);
+	kill_one(pair->leaver);
 	pair->deadline_ms = 0;
 }
 

@@ -57,6 +57,11 @@ struct pair {
 	/* Killed by us and not yet reaped. Such a one may still take a message
 	 * off a standby's socket: none is sent there meanwhile. */
 	pid_t dying[PAIR_DYING];
+	pid_t untidy; /* a dead candidate whose descriptors the worker is to
+			 close; 0: none */
+	pid_t leaver; /* the standby of before a reload, which calls `stop`; 0:
+			 none */
+	uint64_t leaver_ms; /* it is killed if it is still there then */
 	enum pair_state state;
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
@@ -149,6 +154,10 @@ void pair_dismiss(struct pair *, pid_t pid);
 bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
+
+/* A candidate has taken over from what this standby was made for: it is to stop
+ * its services and end, at DUE_MS at the latest. */
+void pair_release_standby(struct pair *, uint64_t due_ms);
 
 /* Has those who wait go on, if somebody has stopped one: it is needed now. */
 void pair_continue(struct pair *);

@@ -60,9 +60,12 @@ enum control_type {
 			    the most, then end */
 	CONTROL_STOP,	 /* answer what has come, then end, in VALUE ms at the
 			    most */
-	CONTROL_END,	 /* PID: end, and leave everything to a candidate */
+	CONTROL_END,	 /* PID: end, and leave everything to a candidate; VALUE
+			    is 0 where a standby will stop the services */
+	CONTROL_TIDY,	 /* candidate VALUE is dead: close what it had opened */
 
-	/* master to standby */
+	/* master to standby; and CONTROL_END, where a candidate has taken over:
+	   stop the services, and end */
 	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
 			      SERIALth in this slot, earlier ones are void */
 
@@ -81,6 +84,7 @@ enum control_type {
 			      is full, or is no longer */
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
 	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
+	CONTROL_TIDIED,	   /* has closed what candidate VALUE had opened */
 	CONTROL_ADOPTED,   /* has number VALUE */
 	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
 	CONTROL_DOING,	   /* text: what of a service runs from now on, as

@@ -9,6 +9,7 @@ struct areas {
 	size_t timer_bounds;
 	size_t holds;
 	size_t states;
+	size_t noted;
 	size_t places;
 	size_t paged_states;
 	size_t end;
@@ -35,7 +36,8 @@ areas_of(unsigned fds)
 	a.holds = next_page(
 	    a.timer_bounds + (size_t)(fds / 8 + 8) * sizeof(uint64_t));
 	a.states = next_page(a.holds + (size_t)fds * sizeof(struct hold));
-	a.places = next_page(a.states + (size_t)fds * SLOT_STATE);
+	a.noted = next_page(a.states + (size_t)fds * SLOT_STATE);
+	a.places = next_page(a.noted + fds / 8 + 1);
 	a.paged_states = a.places + (size_t)fds * CONNECTION_PLACE;
 	a.end = a.paged_states + (size_t)fds * PREFORKD_STATE_MAX;
 	return a;
@@ -183,6 +185,12 @@ slot_timer_bounds(struct slot_memory *memory)
 	void *at = area(memory, areas_of(memory->fds).timer_bounds);
 
 	return at;
+}
+
+unsigned char *
+slot_noted(struct slot_memory *memory)
+{
+	return area(memory, areas_of(memory->fds).noted);
 }
 
 unsigned char *

@@ -204,6 +204,7 @@ struct slot_memory {
 	uint64_t held_look; /* beyond it what is held is counted: budget.h */
 	uint64_t budget;    /* pages; what held_look was reckoned for */
 	struct quota budget_logged; /* connections closed for their memory */
+	int32_t loader; /* who has filled in slot_noted; 0: nobody */
 	struct slot_counters counters;
 	struct transaction transaction;
 	struct slot_brought brought;
@@ -279,6 +280,10 @@ struct hold *slot_hold(struct slot_memory *, int fd);
  * lie at two places.
  */
 unsigned char *slot_state(struct slot_memory *, int fd, uint32_t size);
+
+/* A bit for each descriptor, the lowest first: what a candidate has found open
+ * (lib/worker/tidy.h). */
+unsigned char *slot_noted(struct slot_memory *);
 
 /* Where a call works on a state of SIZE bytes: it ends at the fence. */
 unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);

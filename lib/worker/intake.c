@@ -443,8 +443,8 @@ intake_finish(struct loop *loop, struct intake *intake)
 
 /* ---- settling ----------------------------------------------------------- */
 
-static bool
-is_known(const struct loop *loop, int fd)
+bool
+intake_knows(const struct loop *loop, int fd)
 {
 	return connection_is_open(&loop->memory->connections[fd]) ||
 	    find_fd(loop, fd) || loop_owns(loop, fd);
@@ -536,7 +536,7 @@ find_stray(
     const struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
 {
 	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds; fd++)
-		if (!is_known(loop, fd) && is_it(loop, fd))
+		if (!intake_knows(loop, fd) && is_it(loop, fd))
 			return fd;
 	return -1;
 }
@@ -562,7 +562,7 @@ settle_hear(struct loop *loop)
 {
 	int fd = order_brought(loop);
 
-	if (fd >= 0 && !is_known(loop, fd))
+	if (fd >= 0 && !intake_knows(loop, fd))
 		order_drop(loop, fd);
 	order_end(loop);
 }

@@ -51,6 +51,10 @@ uint64_t intake_finish(struct loop *, struct intake *);
 bool
 intake_adopt(struct loop *, int fd, const struct parcel_label *, uint64_t n);
 
+/* True where FD is a connection, a listener, or one that the slot began with:
+ * what is open beside is a service's. */
+bool intake_knows(const struct loop *, int fd);
+
 /* Finishes what a dead worker left, if it is one of this module's transactions,
  * and registers all listeners anew. */
 void intake_settle(struct loop *);

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "include/preforkd.h"
@@ -36,6 +37,8 @@ open_listener(void)
 static const char *
 obey(const char *word)
 {
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
 	if (strcmp(word, "memory") == 0)
 		own = memfd_create("own", MFD_CLOEXEC);
 	else if (strcmp(word, "listener") == 0)
@@ -50,9 +53,11 @@ obey(const char *word)
 		return "it was told to fail";
 	else if (strcmp(word, "crash") == 0)
 		raise(SIGSEGV);
-	else if (strcmp(word, "hang") == 0)
-		for (;;)
-			pause();
+	else if (strncmp(word, "until=", 6) == 0) {
+		preforkd_log(NULL, PREFORKD_INFO, "waiting");
+		while (access(word + 6, F_OK) != 0)
+			nanosleep(&moment, NULL);
+	}
 	return NULL;
 }
 
