@@ -490,7 +490,7 @@ static enum role
 work(struct worker *w)
 {
 	struct slot_memory *memory = w->loop.memory;
-	int count = SLOT_EVENTS; /* a predecessor's, if there was one */
+	int count = SLOT_JOURNAL; /* a predecessor's, if there was one */
 
 	for (;;) {
 		schedule_look(&w->loop);

@@ -61,6 +61,15 @@ has_established() {
 	[ "$(log_count 'its standby takes over')" -eq 2 ]
 }
 
+@test "killed after a timer's call that has ended a connection: it is closed" {
+	start_server --workers 1 --listen "127.0.0.1:0=$TEST_PROGRAMS/probe-1.so"
+	connect
+	echo farewell 1000 >&5
+	kill_at "$(worker_pid 0)" shutdown
+	[ "$(timeout "$PATIENCE" cat <&5)" = bye ]
+	wait_until log_has 'its standby takes over'
+}
+
 # --- who sends and goes ----------------------------------------------------------
 
 # store_in_spite_of CALL: the worker is killed at that call, for a reading whose

@@ -34,7 +34,8 @@
 
 enum {
 	SLOT_PAGE = 4096,
-	SLOT_EVENTS = 256,     /* one epoll_wait's batch */
+	SLOT_EVENTS = 256,		/* one epoll_wait's batch */
+	SLOT_JOURNAL = SLOT_EVENTS + 1, /* with what the clock brings */
 	SLOT_FDS_BESIDE = 256, /* what a worker opens beside connections */
 	SLOT_LISTENERS = 192,  /* its own, and those lent by other slots */
 	SLOT_COUNTS = 64,      /* counters that services name */
@@ -194,15 +195,15 @@ struct slot_memory {
 	uint64_t pause_logged_ms; /* clock_ms(); 0: never */
 	uint64_t full_ms; /* it takes no more connections since then; 0: it has
 			     room */
-	struct quota faults;	  /* logged, of connections closed for one */
-	uint64_t claim;	    /* the last take-over's: slot_claim_takeover */
-	uint64_t adopted;   /* the last connection taken from another slot */
-	uint64_t handed;    /* the last connection given to another slot */
-	int32_t offered;    /* fd of the next one: nobody touches it; or 0 */
-	uint32_t stopped;   /* not 0: the services have been told to stop */
-	uint64_t held;	    /* pages, all that were ever touched: hold.h */
-	uint64_t held_look; /* beyond it what is held is counted: budget.h */
-	uint64_t budget;    /* pages; what held_look was reckoned for */
+	struct quota faults; /* logged, of connections closed for one */
+	uint64_t claim;	     /* the last take-over's: slot_claim_takeover */
+	uint64_t adopted;    /* the last connection taken from another slot */
+	uint64_t handed;     /* the last connection given to another slot */
+	int32_t offered;     /* fd of the next one: nobody touches it; or 0 */
+	uint32_t stopped;    /* not 0: the services have been told to stop */
+	uint64_t held;	     /* pages, all that were ever touched: hold.h */
+	uint64_t held_look;  /* beyond it what is held is counted: budget.h */
+	uint64_t budget;     /* pages; what held_look was reckoned for */
 	struct quota budget_logged; /* connections closed for their memory */
 	int32_t loader; /* who has filled in slot_noted; 0: nobody */
 	struct slot_counters counters;
@@ -214,9 +215,10 @@ struct slot_memory {
 	 * events field set to 0. Before each epoll_wait all are 0, so whoever
 	 * finds one that is not has to handle it: an edge-triggered event that
 	 * the kernel has copied out does not come again. Handling one twice is
-	 * harmless.
+	 * harmless. The last entry is none of the kernel's: what the clock
+	 * brings to be served stands there meanwhile (schedule.c).
 	 */
-	struct epoll_event events[SLOT_EVENTS];
+	struct epoll_event events[SLOT_JOURNAL];
 	struct slot_count counts[SLOT_COUNTS];
 	/* The turn's buffers. No access to the fences: a service that writes
 	 * beyond a buffer faults before it reaches what belongs to others. */

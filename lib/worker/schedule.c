@@ -18,11 +18,29 @@ schedule_look(struct loop *loop)
 	loop->now_ms = vigil_now(&loop->memory->vigil, clock_ms());
 }
 
+/*
+ * Serves a connection as if the kernel had an event of it. The kernel has none
+ * that would come again, so a worker that dies between two transactions of it
+ * leaves it in the journal. Without that, a connection that its timer's call
+ * has finished would never be shut down.
+ */
+static void
+serve(struct loop *loop, int fd, uint32_t events)
+{
+	struct slot_memory *memory = loop->memory;
+	struct epoll_event *entry = &memory->events[SLOT_EVENTS];
+
+	loop_name(entry, fd, memory->connections[fd].generation);
+	store(entry->events, events);
+	exchange_serve(loop, fd, events);
+	store(entry->events, 0);
+}
+
 /* Serves what an open connection has sent. False where that has closed it. */
 static bool
 hear(struct loop *loop, int fd)
 {
-	exchange_serve(loop, fd, EPOLLIN | EPOLLRDHUP);
+	serve(loop, fd, EPOLLIN | EPOLLRDHUP);
 	return connection_is_open(&loop->memory->connections[fd]);
 }
 
@@ -111,7 +129,7 @@ keep_timers(struct loop *loop)
 		fd = timers_due(loop->memory, loop->now_ms);
 		if (fd < 0)
 			return;
-		exchange_serve(loop, fd, EPOLLOUT);
+		serve(loop, fd, EPOLLOUT);
 	}
 }
 

@@ -25,9 +25,10 @@ enum { LINES_A_TIME = 1000 };
 
 struct state {
 	long sum;
-	long more; /* lines that are still to be said */
-#if PROBE_STATE > 16
-	char padding[PROBE_STATE - 2 * sizeof(long)];
+	long more;     /* lines that are still to be said */
+	long farewell; /* not 0: the timer's call ends the connection */
+#if PROBE_STATE > 24
+	char padding[PROBE_STATE - 3 * sizeof(long)];
 #endif
 };
 
@@ -116,6 +117,8 @@ obey(struct preforkd_conn *conn, const char *word, long n)
 		state->more = n, say_more(conn);
 	else if (strcmp(word, "timer") == 0)
 		preforkd_timer(conn, (uint32_t)n);
+	else if (strcmp(word, "farewell") == 0)
+		state->farewell = 1, preforkd_timer(conn, (uint32_t)n);
 	else if (strcmp(word, "limit") == 0)
 		preforkd_limit(conn, (size_t)n);
 	else if (strcmp(word, "count") == 0)
@@ -162,7 +165,12 @@ probe_end(struct preforkd_conn *conn)
 static void
 probe_timer(struct preforkd_conn *conn)
 {
-	preforkd_reply(conn, "tick\n", 5);
+	const struct state *state = preforkd_state(conn);
+
+	if (state->farewell)
+		preforkd_replyf(conn, "bye\n"), preforkd_finish(conn);
+	else
+		preforkd_reply(conn, "tick\n", 5);
 }
 
 static void
