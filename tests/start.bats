@@ -132,7 +132,7 @@ comes_again() {
 	wait_until log_has 'error master: service ./probe.so: cannot read it'
 	head -c 8192 "$TEST_PROGRAMS/probe-1.so" >probe.so
 	kill -TTIN "$MASTER"
-	wait_until log_has 'error master: .*service ./probe.so.*'
+	wait_until log_has 'error master: .*service ./probe.so; given up after 5 tries'
 	adds
 	install_probe
 	kill -TTIN "$MASTER"
@@ -172,7 +172,7 @@ comes_again() {
 		wait_until log_has 'ready:'
 		kill -TERM "$MASTER"
 		PATIENCE=10 server_ends_with 0
-		[ "$(log_count ' service.*: stops$')" -eq 1 ]
+		[ "$(log_count ' probe: stops$')" -eq 1 ]
 		log_has 'warning master: worker 0 .* (while|still) stopping service ./probe.so:stop-' || [[ $how == exit ]]
 	done
 }

@@ -1,5 +1,6 @@
 #include "lib/master/death.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -442,20 +443,32 @@ take_stop(struct crew *crew, pid_t pid)
 	}
 }
 
+/* A child's news, which stays there to be taken. SIGCHLD comes once for several
+ * deaths: what is not read now may be read never, so EINTR is tried again. */
+static bool
+see_child(siginfo_t *info)
+{
+	const int any = WEXITED | WSTOPPED | WCONTINUED;
+	int result;
+
+	do {
+		*info = (siginfo_t) { .si_pid = 0 };
+		result = waitid(P_ALL, 0, info, any | WNOHANG | WNOWAIT);
+	} while (result < 0 && errno == EINTR);
+	return result == 0 && info->si_pid != 0;
+}
+
 void
 death_reap(struct crew *crew)
 {
-	const int any = WEXITED | WSTOPPED | WCONTINUED;
-	siginfo_t info = { .si_pid = 0 };
+	siginfo_t info;
 
-	while (waitid(P_ALL, 0, &info, any | WNOHANG | WNOWAIT) == 0 &&
-	    info.si_pid != 0) {
+	while (see_child(&info)) {
 		if (info.si_code == CLD_STOPPED ||
 		    info.si_code == CLD_CONTINUED ||
 		    info.si_code == CLD_TRAPPED)
 			take_stop(crew, info.si_pid);
 		else
 			reap(crew, info.si_pid);
-		info.si_pid = 0;
 	}
 }
