@@ -1,12 +1,12 @@
 #include "lib/master/death.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/child.h"
 #include "lib/base/log.h"
 #include "lib/master/handover.h"
 #include "lib/master/hang.h"
@@ -415,7 +415,7 @@ reap(struct crew *crew, pid_t pid)
 
 	hear_all(crew);
 	pair = find_by_pid(crew, pid);
-	if (waitpid(pid, &status, 0) < 0)
+	if (!child_reap(pid, &status))
 		return; /* cannot be: it has been seen dead */
 	if (pair)
 		died(crew, pair, pid, status);
@@ -426,11 +426,10 @@ reap(struct crew *crew, pid_t pid)
 static void
 take_stop(struct crew *crew, pid_t pid)
 {
-	siginfo_t info = { .si_pid = 0 };
+	siginfo_t info;
 	struct pair *pair = find_by_pid(crew, pid);
 
-	if (waitid(P_PID, (id_t)pid, &info, WSTOPPED | WCONTINUED | WNOHANG) <
-		0 ||
+	if (!child_look(pid, WSTOPPED | WCONTINUED, &info) ||
 	    info.si_pid == 0 || !pair)
 		return;
 	if (pair->worker == pid) {
@@ -443,27 +442,14 @@ take_stop(struct crew *crew, pid_t pid)
 	}
 }
 
-/* A child's news, which stays there to be taken. SIGCHLD comes once for several
- * deaths: what is not read now may be read never, so EINTR is tried again. */
-static bool
-see_child(siginfo_t *info)
-{
-	const int any = WEXITED | WSTOPPED | WCONTINUED;
-	int result;
-
-	do {
-		*info = (siginfo_t) { .si_pid = 0 };
-		result = waitid(P_ALL, 0, info, any | WNOHANG | WNOWAIT);
-	} while (result < 0 && errno == EINTR);
-	return result == 0 && info->si_pid != 0;
-}
-
 void
 death_reap(struct crew *crew)
 {
+	const int any = WEXITED | WSTOPPED | WCONTINUED;
 	siginfo_t info;
 
-	while (see_child(&info)) {
+	/* SIGCHLD comes once for several deaths: all that there is is read. */
+	while (child_look(0, any | WNOWAIT, &info) && info.si_pid != 0) {
 		if (info.si_code == CLD_STOPPED ||
 		    info.si_code == CLD_CONTINUED ||
 		    info.si_code == CLD_TRAPPED)

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/child.h"
 #include "lib/base/clock.h"
 #include "lib/base/close.h"
 #include "lib/base/cpus.h"
@@ -232,8 +233,7 @@ pair_is_child(pid_t pid)
 {
 	siginfo_t unused;
 
-	return pid > 0 &&
-	    waitid(P_PID, (id_t)pid, &unused, WEXITED | WNOHANG | WNOWAIT) == 0;
+	return pid > 0 && child_look(pid, WEXITED | WNOWAIT, &unused);
 }
 
 pid_t *

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/child.h"
 #include "lib/base/clock.h"
 #include "lib/master/pair.h"
 
@@ -38,11 +39,9 @@ try(const struct config *config, unsigned n, int answer)
 static bool
 is_over(pid_t pid)
 {
-	siginfo_t info = { .si_pid = 0 };
+	siginfo_t info;
 
-	return waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) ==
-	    0 &&
-	    info.si_pid == pid;
+	return child_look(pid, WEXITED | WNOWAIT, &info) && info.si_pid == pid;
 }
 
 /* Waits until the trial has answered, or died, or its time is over. The end of
@@ -109,7 +108,7 @@ trial_load(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 	close(answer[0]);
 	over = is_over(pid);
 	kill(pid, SIGKILL); /* has said all, or will not */
-	waitpid(pid, &status, 0);
+	child_reap(pid, &status);
 	if (*error == '\0')
 		describe(config, n, over, status, error);
 	return strcmp(error, good) == 0;
