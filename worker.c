@@ -259,6 +259,17 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	tell_serial(w, CONTROL_LISTENING, message->serial, -1);
 }
 
+/* A connection whose descriptor a service has closed has no events any more: it
+ * would be waited for until the deadline. */
+static void
+tell_end(struct worker *w, int fd)
+{
+	if (exchange_has_lost(&w->loop, fd))
+		exchange_claim(&w->loop, fd);
+	else if (w->mode == STOPPING)
+		exchange_serve(&w->loop, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
+}
+
 static void
 begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 {
@@ -269,12 +280,10 @@ begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 	w->mode = mode;
 	w->deadline_ms = w->loop.now_ms + timeout_ms;
 	w->loop.stopping = mode == STOPPING;
-	for (int fd = 0; mode == STOPPING && (unsigned)fd < memory->fds_used;
-	     fd++)
+	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
 		if (connection_is_open(&memory->connections[fd]) &&
 		    fd != memory->offered)
-			exchange_serve(
-			    &w->loop, fd, EPOLLIN | EPOLLPRI | EPOLLRDHUP);
+			tell_end(w, fd);
 }
 
 static void
@@ -360,6 +369,8 @@ read_control(struct worker *w)
 
 	do {
 		result = order_hear(&w->loop, &message, &fd);
+		if (fd >= 0)
+			exchange_claim(&w->loop, fd);
 		if (result > 0 && may_bring(&message))
 			obey(w, &message, fd);
 		else if (fd >= 0)

@@ -21,10 +21,10 @@ dial() {
 	exec {CONN}<>"/dev/tcp/$HOST/$PORT"
 }
 
-# is_mine: the service of CONN still has what it opened.
+# is_mine [LINE]: the service of CONN still has what it opened.
 is_mine() {
 	local line
-	echo own >&"$CONN"
+	echo "${1:-own}" >&"$CONN"
 	read -r -t "$PATIENCE" -u "$CONN" line
 	[[ $line == mine ]]
 }
@@ -194,6 +194,66 @@ start_by_file() {
 	is_mine
 	dial
 	is_mine
-	wait_until log_has_times 1 'service: stopped'
-	[ "$(log_count 'service: stopped')" -eq 1 ]
+	wait_until log_has_times 1 'owner: stopped'
+	[ "$(log_count 'owner: stopped')" -eq 1 ]
+}
+
+# --- a service that closes a descriptor twice ------------------------------------
+
+# start_to_close_twice: a service that has closed VICTIM's; FIRST told it to.
+start_to_close_twice() {
+	expect_error 'the service has closed its descriptor: closing it'
+	start_owner memory --workers 1
+	dial
+	FIRST=$CONN
+	is_mine free
+	dial
+	VICTIM=$CONN
+	is_mine
+	CONN=$FIRST
+	is_mine again
+	is_over
+}
+
+is_over() {
+	not read -r -t "$PATIENCE" -u "$VICTIM"
+	exec {VICTIM}>&-
+}
+
+# counts COUNT: so many connections are open, for all that the server knows.
+counts() {
+	ask_status 1
+	local line
+	line=$(grep ' slot 0: ' "$LOG" | tail -n 1)
+	echo "$line"
+	[[ $line == *"serving, $1 connection"* ]]
+}
+
+@test "a connection whose descriptor a service has closed makes room for the next" {
+	start_to_close_twice
+	counts 2
+	dial
+	is_mine
+	log_has 'the service has closed its descriptor: closing it'
+	counts 2
+	is_mine
+}
+
+@test "the same where the worker is killed as it accepts the next" {
+	start_to_close_twice
+	hold 'worker 0' accept4 exit 1
+	dial
+	await_word held
+	kill_held
+	is_mine
+	log_has 'the service has closed its descriptor: closing it'
+	counts 2
+}
+
+@test "nobody waits at QUIT for a connection whose descriptor a service has closed" {
+	start_to_close_twice
+	exec {FIRST}>&-
+	kill -QUIT "$MASTER"
+	server_ends_with 0
+	not log_has 'drain timeout'
 }

@@ -22,6 +22,8 @@ const struct close_meaning close_meanings[CLOSE_REASONS] = {
 	[CLOSE_NO_MEMORY] = { "no memory", PREFORKD_RESET, false, false },
 	[CLOSE_MEMORY] = { "its memory was needed", PREFORKD_TIMEOUT, true,
 	    false },
+	[CLOSE_TAKEN] = { "the service has closed its descriptor",
+	    PREFORKD_RESET, false, true },
 	[CLOSE_HANDED] = { "handed to another worker", PREFORKD_END, false,
 	    false },
 	[CLOSE_FAULT] = { "the service failed on its input", PREFORKD_ABORTED,

@@ -55,6 +55,7 @@ enum close_reason {
 	CLOSE_DRAIN_TIMEOUT,
 	CLOSE_NO_MEMORY,
 	CLOSE_MEMORY,	/* it held what others need: budget.h */
+	CLOSE_TAKEN,	/* its descriptor is another file's by now */
 	CLOSE_HANDED,	/* to another slot: only our descriptor closes */
 	CLOSE_FAULT,	/* of the service */
 	CLOSE_FINISHED, /* by the service */

@@ -118,7 +118,7 @@ slot_is_valid(const struct slot_memory *memory, unsigned fds)
 	    memory->size == size_of(fds) && memory->fds_used <= fds &&
 	    memory->listeners_used <= SLOT_LISTENERS &&
 	    slot_open_connections(memory) <= fds && t->phase < PHASES &&
-	    t->reason < CLOSE_REASONS &&
+	    t->reason < CLOSE_REASONS && t->after < PHASES &&
 	    (t->phase == PHASE_IDLE || (t->fd >= 0 && (unsigned)t->fd < fds)) &&
 	    turn_is_valid(memory);
 }

@@ -115,6 +115,8 @@ struct transaction {
 	uint64_t handed;     /* slot_memory.handed afterwards, or 0 */
 	uint32_t generation; /* of the connection */
 	uint32_t reason;     /* enum close_reason */
+	uint32_t after;	     /* the phase behind CLOSE: IDLE, or what the
+				connection's end was found in */
 	/* RELEASE, CLOSE: of the socket that is to be closed (loop.h); 0 for
 	 * one that the epoll instance knows until then. */
 	uint64_t cookie;

@@ -102,7 +102,8 @@ finish_close(struct loop *loop)
 		release_memory(memory, t->fd);
 		if (t->handed != 0)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
-		close(t->fd);
+		if (t->reason != CLOSE_TAKEN)
+			close(t->fd);
 		connection_close(c);
 	}
 	store(memory->counters.closed, t->closed);
@@ -110,7 +111,7 @@ finish_close(struct loop *loop)
 		store(memory->handed, t->handed);
 		store(memory->offered, 0);
 	}
-	slot_end(memory);
+	store(t->phase, t->after);
 }
 
 /* A service hears of the end of what it has heard the beginning of, and not
@@ -149,6 +150,7 @@ begin_close(
 	struct transaction *t = &memory->transaction;
 	bool told = is_told(loop, fd, reason);
 
+	t->after = reason == CLOSE_TAKEN ? t->phase : PHASE_IDLE;
 	t->generation = memory->connections[fd].generation;
 	t->reason = reason;
 	t->closed = memory->counters.closed + 1;
@@ -173,6 +175,13 @@ void
 exchange_hand(struct loop *loop, int fd, uint64_t number)
 {
 	begin_close(loop, fd, CLOSE_HANDED, number);
+}
+
+void
+exchange_claim(struct loop *loop, int fd)
+{
+	if (connection_is_open(connection_of(loop, fd)))
+		begin_close(loop, fd, CLOSE_TAKEN, 0);
 }
 
 /* A transaction ends in none, or in the connection's end: its reason would be
@@ -251,15 +260,24 @@ keep_rest(struct loop *loop, const struct connection *c)
 	store(memory->sweep_wanted, 1);
 }
 
-/* Reports the connection again, if it is ready: its edge has been used up. */
-static void
+/* Reports the connection again, if it is ready: its edge has been used up.
+ * Returns false where the descriptor is not the connection's any more, as the
+ * epoll instance knows each file by its number and itself (epoll_ctl(2)). */
+static bool
 arm_again(struct loop *loop, int fd)
 {
 	const struct connection *c = connection_of(loop, fd);
 
-	/* Cannot fail: it is registered (epoll_ctl(2)). */
-	loop_watch(loop, EPOLL_CTL_MOD, fd,
-	    c->lingering ? EXCHANGE_QUIET : EXCHANGE_EVENTS, c->generation);
+	return loop_watch(loop, EPOLL_CTL_MOD, fd,
+		   c->lingering ? EXCHANGE_QUIET : EXCHANGE_EVENTS,
+		   c->generation) == 0;
+}
+
+bool
+exchange_has_lost(struct loop *loop, int fd)
+{
+	return connection_is_open(connection_of(loop, fd)) &&
+	    !arm_again(loop, fd);
 }
 
 /* Sends the answer, which lies from t->answer_offset on and is t->answer to
@@ -744,7 +762,8 @@ settle_close(struct loop *loop)
 	const struct transaction *t = &loop->memory->transaction;
 	struct connection *c = connection_of(loop, t->fd);
 
-	if (c->generation == t->generation && !is_still_open(loop))
+	if (c->generation == t->generation && t->reason != CLOSE_TAKEN &&
+	    !is_still_open(loop))
 		connection_close(c);
 	finish_close(loop);
 }

@@ -37,6 +37,18 @@ void exchange_close(struct loop *, int fd, enum close_reason reason);
  * NUMBERth that was handed over. */
 void exchange_hand(struct loop *, int fd, uint64_t number);
 
+/*
+ * FD has just come from the kernel. An entry there that is open is of a
+ * connection whose descriptor was closed behind our back: it ends first. This
+ * may be in the midst of a transaction, which goes on behind it, also in a
+ * successor.
+ */
+void exchange_claim(struct loop *, int fd);
+
+/* Whether FD is the number of an open connection, but not its socket's. If it
+ * is its socket's, what is ready there is reported again. */
+bool exchange_has_lost(struct loop *, int fd);
+
 /* Finishes the transaction that a dead worker left, if it is one of a
  * connection's turn. VERDICT decides about a call of the service. */
 void exchange_settle(struct loop *, enum verdict verdict);

@@ -348,6 +348,7 @@ open_accepted(struct loop *loop, int fd)
 	struct in6_addr ip;
 	in_port_t port;
 
+	exchange_claim(loop, fd);
 	address_peer(&t->peer, &ip, &port);
 	connection_fill(&memory->connections[fd],
 	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
@@ -532,7 +533,7 @@ is_reset(const struct loop *loop, int fd)
  * is not far, but behind all that a service has opened for itself.
  */
 static int
-find_stray(
+find_unknown(
     const struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
 {
 	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds; fd++)
@@ -541,15 +542,38 @@ find_stray(
 	return -1;
 }
 
+/* The same where the number was a connection's, closed behind our back. */
+static int
+find_taken(struct loop *loop, bool (*is_it)(const struct loop *loop, int fd))
+{
+	for (int fd = STDERR_FILENO + 1; (unsigned)fd < loop->memory->fds; fd++)
+		if (connection_is_open(&loop->memory->connections[fd]) &&
+		    is_it(loop, fd) && exchange_has_lost(loop, fd))
+			return fd;
+	return -1;
+}
+
+static int
+find_stray(struct loop *loop)
+{
+	int fd = find_unknown(loop, is_peers);
+
+	if (fd < 0)
+		fd = find_unknown(loop, is_reset);
+	if (fd < 0)
+		fd = find_taken(loop, is_peers);
+	if (fd < 0)
+		fd = find_taken(loop, is_reset);
+	return fd;
+}
+
 static void
 settle_accept(struct loop *loop)
 {
 	int fd = -1;
 
 	if (loop->memory->transaction.peer.ss_family != 0)
-		fd = find_stray(loop, is_peers);
-	if (fd < 0 && loop->memory->transaction.peer.ss_family != 0)
-		fd = find_stray(loop, is_reset);
+		fd = find_stray(loop);
 	if (fd >= 0)
 		open_accepted(loop, fd);
 	else
@@ -562,6 +586,8 @@ settle_hear(struct loop *loop)
 {
 	int fd = order_brought(loop);
 
+	if (fd >= 0)
+		exchange_claim(loop, fd);
 	if (fd >= 0 && !intake_knows(loop, fd))
 		order_drop(loop, fd);
 	order_end(loop);

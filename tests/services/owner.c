@@ -1,7 +1,8 @@
 /*
  * A service that owns a descriptor, for tests/ownership.bats: `start` opens it,
  * and each line that a client says is answered with whether it is the same
- * still. The argument is a list of words, divided by commas, done in order.
+ * still. The argument is a list of words, divided by commas, done in order. At
+ * the line "free" it closes a file, at "again" the same number once more.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 static int own = -1;
 static struct stat identity;
+static int freed = -1;
 
 static int
 open_listener(void)
@@ -101,6 +103,10 @@ owner_input(
 
 	if (!end)
 		return 0;
+	if (*bytes == 'f')
+		close(freed = open("/dev/null", O_RDONLY | O_CLOEXEC));
+	if (*bytes == 'a')
+		close(freed);
 	preforkd_replyf(conn, is_mine() ? "mine\n" : "lost\n");
 	return (size_t)(end - bytes) + 1;
 }
