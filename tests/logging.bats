@@ -336,3 +336,27 @@ reload_silently() {
 	log_has 'slot 0: worker [0-9]+ serving, 5 connections, 12 accepted, 19000 bytes in, 19000 bytes out, 0 restarts, 0 take-overs, standby [1-9][0-9]*, 0 closed for a fault$'
 	end_stream
 }
+
+@test "a service that fails in a call is named" {
+	ulimit -S -c 0
+	expect_error 'the service failed on its input'
+	cp "$TEST_PROGRAMS/probe-1.so" probe.so
+	start_server --workers 1 --listen 127.0.0.1:0=./probe.so \
+		--listen 127.0.0.2:0
+	"$TEST_PROGRAMS/provoke" "$HOST" "$PORT" 1 crash >outcome
+	cat outcome
+	grep -q ' reset$' outcome
+	[ "$(log_count 'killed by SIGABRT.*; its standby takes over \(it was in a call of ./probe.so\)')" -eq 2 ]
+	log_has 'the service failed on its input: closing it \(service probe\)$'
+}
+
+@test "a service whose call hangs is named" {
+	ulimit -S -c 0
+	expect_error 'the service failed on its input'
+	expect_error 'hangs: aborting it'
+	PREFORKD=$TEST_PROGRAMS/preforkd-crash start_server --workers 1 \
+		--hang-timeout 500ms --listen 127.0.0.1:0 --listen 127.0.0.2:0=discard
+	"$TEST_PROGRAMS/provoke" "$HOST" "$PORT" 1 'crash loop' >outcome
+	cat outcome
+	log_has 'hangs: aborting it \(it is in a call of echo\)'
+}

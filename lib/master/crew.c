@@ -579,6 +579,23 @@ crew_retire(struct crew *crew, struct pair *pair)
 	crew_brief(crew, pair);
 }
 
+/* The worker wrote what this reads: it is checked. */
+const char *
+crew_service_in_call(const struct crew *crew, const struct pair *pair)
+{
+	const struct config *config = &crew->config;
+	const struct slot_memory *memory = pair->memory;
+	const unsigned fd = (unsigned)memory->transaction.fd;
+
+	if (memory->transaction.phase != PHASE_RUN || fd >= pair->fds)
+		return NULL;
+	for (unsigned i = 0; i < config->listen_count; i++)
+		if (config->listen[i].endpoint ==
+		    memory->connections[fd].endpoint)
+			return config_service(config, i);
+	return NULL;
+}
+
 /* ---- the end ------------------------------------------------------------ */
 
 void

@@ -129,6 +129,10 @@ void crew_send_takeover(struct crew *, struct pair *);
 /* True while nobody but a candidate of the seed's can take over. */
 bool crew_needs_rescuer(const struct pair *);
 
+/* Whose call a pair's worker is in, or died in: the service as it is
+ * configured; NULL where it is in none, or in one that is no more. */
+const char *crew_service_in_call(const struct crew *, const struct pair *);
+
 /* Kills a pair, with whoever of it we do not know yet: a slot is lost; or has
  * come to its end. */
 void crew_give_up(struct pair *);

@@ -61,6 +61,7 @@ static void
 log_death(struct crew *crew, const struct pair *pair, const struct death *death,
     pid_t pid)
 {
+	const char *service = crew_service_in_call(crew, pair);
 	uint64_t withheld = 0;
 
 	if (death->running &&
@@ -70,9 +71,11 @@ log_death(struct crew *crew, const struct pair *pair, const struct death *death,
 		log_warning("%" PRIu64 " more deaths of workers in a call of "
 			    "their service were not logged",
 		    withheld);
-	log_warning("worker %u (pid %d) %s%s%s; %s", pair->slot, (int)pid,
+	log_warning("worker %u (pid %d) %s%s%s; %s%s%s%s", pair->slot, (int)pid,
 	    pair_death(death->status).text, *pair->doing ? " while " : "",
-	    pair->doing, describe_successor(pair));
+	    pair->doing, describe_successor(pair),
+	    service ? " (it was in a call of " : "", service ? service : "",
+	    service ? ")" : "");
 }
 
 static void

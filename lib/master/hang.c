@@ -155,12 +155,16 @@ is_starved(const struct crew *crew, const struct pair *pair)
 static void
 abort_if_hung(struct crew *crew, struct pair *pair)
 {
+	const char *service;
+
 	if (pair->hung ||
 	    stands_ms(crew, pair) < crew->config.hang_timeout_ms ||
 	    is_starved(crew, pair))
 		return;
-	log_error("worker %u (pid %d) hangs: aborting it", pair->slot,
-	    (int)pair->worker);
+	service = crew_service_in_call(crew, pair);
+	log_error("worker %u (pid %d) hangs: aborting it%s%s%s", pair->slot,
+	    (int)pair->worker, service ? " (it is in a call of " : "",
+	    service ? service : "", service ? ")" : "");
 	pair->hung = true;
 	kill(pair->worker, SIGABRT);
 	if (pair->deadline_ms == 0)

@@ -28,9 +28,10 @@ peer_of(const struct loop *loop, int fd)
 
 /* Clients can cause as many of these as they like. */
 static void
-note_fault(const struct loop *loop, int fd, enum close_reason reason)
+note_fault(struct loop *loop, int fd, enum close_reason reason)
 {
 	struct slot_memory *memory = loop->memory;
+	const struct preforkd_service *service = call_service(loop, fd);
 	uint64_t withheld;
 
 	store(memory->counters.faults, memory->counters.faults + 1);
@@ -40,8 +41,9 @@ note_fault(const struct loop *loop, int fd, enum close_reason reason)
 		log_warning("%" PRIu64 " more connections closed for such a "
 			    "reason were not logged",
 		    withheld);
-	log_error("connection %s: %s: closing it", peer_of(loop, fd).text,
-	    close_meanings[reason].text);
+	log_error("connection %s: %s: closing it%s%s%s", peer_of(loop, fd).text,
+	    close_meanings[reason].text, service ? " (service " : "",
+	    service ? service->name : "", service ? ")" : "");
 }
 
 static void
@@ -77,7 +79,7 @@ reset_on_close(int fd)
 
 /* A death behind it has it logged once more. */
 static void
-announce_close(const struct loop *loop, int fd, enum close_reason reason)
+announce_close(struct loop *loop, int fd, enum close_reason reason)
 {
 	if (close_meanings[reason].logged)
 		note_fault(loop, fd, reason);
