@@ -109,7 +109,10 @@ stop_process() {
 
 # process_title PID: prints what ps shows.
 process_title() {
-	{ tr '\0' ' ' <"/proc/$1/cmdline" | sed 's/ *$//'; } 2>/dev/null
+	local words title
+	{ mapfile -d '' -t words <"/proc/$1/cmdline"; } 2>/dev/null || return
+	title="${words[*]}"
+	echo "${title%"${title##*[! ]}"}"
 }
 
 # children PID: prints the pids of all children, zombies too.
