@@ -187,6 +187,11 @@ build/tests/relay.so build/tests/relay-2.so: tests/services/relay.c include/pref
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(RELAY) \
 		-fPIC -shared -o $@ $<
 
+build/tests/evil.so: tests/services/evil.c include/preforkd.h \
+		lib/slot/control.h lib/slot/slot.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<
+
 build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) $(PROBE) \
@@ -201,7 +206,7 @@ build/tests/owner.so build/tests/tick.so: build/tests/%.so: tests/services/%.c i
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
 		build/tests/tick.so build/tests/relay.so \
-		build/tests/relay-2.so $(EXAMPLES) $(OWN)
+		build/tests/relay-2.so build/tests/evil.so $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 

@@ -74,7 +74,6 @@ struct worker {
 static void
 tell(struct worker *w, int control, struct control_message *message, int fd)
 {
-	message->pid = getpid();
 	/* Only a master that has gone does not take it: then so do we. */
 	if (control_tell(control, message, fd) < 0)
 		w->ended = true;

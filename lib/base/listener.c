@@ -287,6 +287,29 @@ listener_open(
 	return fd;
 }
 
+static bool
+has_option(int fd, int option, int wanted)
+{
+	int value = 0;
+	socklen_t length = sizeof value;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 &&
+	    value == wanted;
+}
+
+bool
+listener_is(int fd, const struct address *bound)
+{
+	struct address actual = { .length = sizeof actual.socket };
+
+	return has_option(fd, SO_DOMAIN, bound->socket.any.sa_family) &&
+	    has_option(fd, SO_PROTOCOL, IPPROTO_TCP) &&
+	    has_option(fd, SO_ACCEPTCONN, 1) &&
+	    has_option(fd, SO_REUSEPORT, 1) &&
+	    getsockname(fd, &actual.socket.any, &actual.length) == 0 &&
+	    address_equal(&actual, bound);
+}
+
 /* For a listener tcpi_unacked is the length of its queue (net/ipv4/tcp.c,
  * tcp_get_info). */
 unsigned

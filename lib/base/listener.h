@@ -47,6 +47,10 @@ int listener_reserve(const struct address *requested, bool beside,
 int listener_open(
     const struct address *bound, unsigned backlog, char error[LISTENER_ERROR]);
 
+/* True for a listener on exactly that address, of a group that others can join.
+ * It may come from a process that talks to strangers. */
+bool listener_is(int fd, const struct address *bound);
+
 /* How many connections wait to be accepted; 0 where that cannot be told. */
 unsigned listener_queue(int fd);
 

@@ -142,6 +142,15 @@ crew_pair_at(const struct crew *crew, int fd)
 	return NULL;
 }
 
+struct pair *
+crew_pair_of(const struct crew *crew, pid_t pid)
+{
+	for (unsigned i = 0; i < crew->slot_count && pid > 0; i++)
+		if (crew->slots[i].pair && pair_has(crew->slots[i].pair, pid))
+			return crew->slots[i].pair;
+	return NULL;
+}
+
 bool
 crew_can_take(const struct crew *crew, const struct pair *pair)
 {
@@ -726,6 +735,7 @@ crew_keep_time(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair) {
+			crew->slots[i].pair->patience = PAIR_PATIENCE;
 			enforce_deadline(crew, crew->slots[i].pair);
 			try_again(crew, crew->slots[i].pair);
 			hurry_leaver(crew, crew->slots[i].pair);

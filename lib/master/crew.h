@@ -86,6 +86,8 @@ void crew_log_status(const struct crew *);
 
 /* The pair whose control socket FD is, or NULL. */
 struct pair *crew_pair_at(const struct crew *, int fd);
+/* The pair that has process PID, or NULL. */
+struct pair *crew_pair_of(const struct crew *, pid_t pid);
 
 /* True where a pair serves, and has room for connections of other slots. */
 bool crew_can_take(const struct crew *, const struct pair *);

@@ -354,21 +354,6 @@ death_bury_if_gone(struct crew *crew, struct pair *pair)
 		bury_pair(crew, pair);
 }
 
-static struct pair *
-find_by_pid(const struct crew *crew, pid_t pid)
-{
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (pair &&
-		    (pair->worker == pid || pair->heir == pid ||
-			pair->candidate == pid || pair->seed == pid ||
-			pair->leaver == pid || pair_find_dying(pair, pid)))
-			return pair;
-	}
-	return NULL;
-}
-
 static void
 died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 {
@@ -417,7 +402,7 @@ reap(struct crew *crew, pid_t pid)
 	int status;
 
 	hear_all(crew);
-	pair = find_by_pid(crew, pid);
+	pair = crew_pair_of(crew, pid);
 	if (!child_reap(pid, &status))
 		return; /* cannot be: it has been seen dead */
 	if (pair)
@@ -430,7 +415,7 @@ static void
 take_stop(struct crew *crew, pid_t pid)
 {
 	siginfo_t info;
-	struct pair *pair = find_by_pid(crew, pid);
+	struct pair *pair = crew_pair_of(crew, pid);
 
 	if (!child_look(pid, WSTOPPED | WCONTINUED, &info) ||
 	    info.si_pid == 0 || !pair)

@@ -1,6 +1,8 @@
 #include "lib/master/handover.h"
 
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { AGAIN_MS = 1000 }; /* until what nobody could take is offered again */
@@ -88,13 +90,39 @@ handover_retry(struct crew *crew)
 
 /* Is said again by a successor, so it may be late, or come twice. */
 static bool
-is_new(const struct handover *h, struct pair *pair,
+is_next(const struct handover *h, struct pair *pair,
     const struct control_message *message)
 {
 	if (message->value > pair->handed)
-		return h->fd < 0;
+		return h->fd < 0 && message->value == pair->handed + 1;
 	pair_order(pair, CONTROL_HANDED, message->value);
 	return false;
+}
+
+static bool
+has_option(int fd, int option, int wanted)
+{
+	int value = -1;
+	socklen_t length = sizeof value;
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 &&
+	    value == wanted;
+}
+
+/* What another worker is to serve: it would stop at anything else. */
+static bool
+is_connection(int fd)
+{
+	return has_option(fd, SO_PROTOCOL, IPPROTO_TCP) &&
+	    has_option(fd, SO_ACCEPTCONN, 0);
+}
+
+/* Connections are offered where that was ordered: CONTROL_HAND. */
+static bool
+is_wanted(const struct crew *crew, const struct pair *pair)
+{
+	return !crew->ending && pair->state == PAIR_RETIRING &&
+	    pair->hand_ms == 0;
 }
 
 void
@@ -104,12 +132,12 @@ handover_offer(struct crew *crew, struct pair *pair,
 	struct handover *h = &crew->handover;
 	size_t size;
 
-	if (crew->ending || !is_new(h, pair, message) || fd < 0 ||
-	    !parcel_size(&message->label, &size)) {
-		if (fd >= 0)
-			close(fd);
+	if (!is_wanted(crew, pair) || !is_next(h, pair, message) ||
+	    !is_connection(fd) || !parcel_size(&message->label, &size)) {
+		control_discard(fd);
 		return;
 	}
+	control_disarm(fd);
 	h->fd = fd;
 	h->source = pair;
 	h->number = message->value;

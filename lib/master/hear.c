@@ -1,11 +1,13 @@
 #include "lib/master/hear.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/listener.h"
 #include "lib/base/log.h"
 #include "lib/master/handover.h"
 #include "lib/master/hang.h"
@@ -25,20 +27,29 @@ clone_later(struct crew *crew, struct pair *pair, uint64_t error)
 	    pair->slot, strerror((int)error));
 }
 
+/* A pid that a slot names becomes one that we signal: it must be a child of
+ * ours that has no name yet, in this slot or another. */
+static bool
+is_nameless(const struct crew *crew, pid_t pid)
+{
+	return !crew_pair_of(crew, pid) && pair_is_child(pid);
+}
+
 /* There is to be one standby. A second one can come of an order that was given
  * twice, as the first time seemed lost. */
 static void
 know_heir(struct crew *crew, struct pair *pair, pid_t pid, uint64_t error)
 {
-	if (pair->heir > 0 && pair->heir != pid)
-		pair_dismiss(pair, pair->heir);
-	pair->heir = pid > 0 ? pid : 0;
 	if (pid > 0)
 		backoff_end(&pair->clone);
 	else
 		clone_later(crew, pair, error);
-	if (pid > 0 && !pair_is_child(pid)) {
-		pair->heir = 0;
+	if (pair->heir > 0 && pair->heir == pid)
+		return;
+	if (pair->heir > 0)
+		pair_dismiss(pair, pair->heir);
+	pair->heir = is_nameless(crew, pid) ? pid : 0;
+	if (pid > 0 && pair->heir == 0) {
 		pair_order(pair, CONTROL_CLONE, 0);
 	}
 }
@@ -74,10 +85,11 @@ static void
 take_taken(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
+	if (!pair->taking_over || pair->worker != 0)
+		return; /* nobody was told to */
 	if (message->pid == pair->candidate)
 		complete_switch(crew, pair);
-	else if (pair->heir == message->pid)
-		pair->heir = 0;
+	pair_forget(pair, message->pid);
 	pair->worker = message->pid;
 	pair->taking_over = pair->rescuing = false;
 	backoff_end(&pair->birth);
@@ -92,8 +104,9 @@ take_taken(
 static void
 know_candidate(struct crew *crew, struct pair *pair, pid_t pid)
 {
-	if (!pair->candidate_asked ||
-	    (pair->candidate > 0 && pair->candidate != pid)) {
+	if (!is_nameless(crew, pid))
+		return;
+	if (!pair->candidate_asked || pair->candidate > 0) {
 		pair_dismiss(pair, pid);
 		return;
 	}
@@ -117,19 +130,24 @@ static void
 take_born(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
+	if (!pair->candidate_asked || pair->candidate > 0) {
+		know_candidate(crew, pair, message->standby);
+		return;
+	}
 	if (message->standby <= 0)
 		bear_later(crew, pair, message->value);
-	else if (pair_is_child(message->standby))
+	else
 		know_candidate(crew, pair, message->standby);
-	else if (pair->candidate == 0)
+	if (pair->candidate == 0)
 		pair->candidate_asked = false; /* to be asked again */
 }
 
 static void
-take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
+take_candidate_ready(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	know_candidate(crew, pair, pid);
-	if (pair->candidate != pid)
+	know_candidate(crew, pair, message->pid);
+	if (pair->candidate != message->pid)
 		return;
 	*pair->doing = '\0';
 	backoff_end(&pair->birth);
@@ -138,12 +156,22 @@ take_candidate_ready(struct crew *crew, struct pair *pair, pid_t pid)
 
 /* From now on there is no other way to load services: the standby has some. */
 static void
-take_seed(struct pair *pair, pid_t pid)
+take_seed(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	if (pair_is_child(pid))
-		pair->seed = pid;
-	else
+	if (pair->seed == 0 && is_nameless(crew, message->standby))
+		pair->seed = message->standby;
+	else if (pair->seed == 0)
 		pair->seed_lost = true;
+}
+
+static void
+take_failed(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	(void)crew;
+	memcpy(pair->failure, message->text, sizeof pair->failure);
+	pair->useless = message->value != 0;
 }
 
 static void
@@ -156,124 +184,201 @@ take_doing(
 		    pair->deadline_ms, crew->now_ms + CREW_STOP_MS);
 }
 
+/* A worker leaves a duplicate of what it was told to open, and no other: the
+ * slot's next worker, or another slot's, accepts from it. */
+static bool
+is_asked_for(
+    const struct pair *pair, const struct endpoint *e, unsigned owner, int fd)
+{
+	return pair->state == PAIR_STARTING && e->listeners[owner] < 0 &&
+	    listener_is(fd, &e->bound);
+}
+
 static void
-take_listening(struct crew *crew, struct pair *pair, uint64_t serial, int fd)
+take_listening(struct crew *crew, struct pair *pair,
+    const struct control_message *message, int fd)
 {
 	unsigned owner;
 	struct endpoint *e =
-	    endpoints_by_serial(&crew->endpoints, serial, &owner);
+	    endpoints_by_serial(&crew->endpoints, message->serial, &owner);
 
-	if (e && owner == pair->slot && fd >= 0)
+	if (!e || owner != pair->slot) {
+		control_discard(fd);
+		return;
+	}
+	if (fd >= 0 && is_asked_for(pair, e, owner, fd)) {
+		control_disarm(fd);
 		endpoint_hold(e, owner, fd);
-	else if (fd >= 0)
-		close(fd);
-	if (e && owner == pair->slot)
-		e->known[owner] = true;
+	} else {
+		control_discard(fd);
+	}
+	e->known[owner] = e->listeners[owner] >= 0;
 }
 
 /* The queue is empty and the worker's descriptor closed; ours is the last. */
 static void
-take_closed(struct crew *crew, struct pair *pair, uint64_t serial)
+take_closed(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
 {
 	unsigned owner;
 	struct endpoint *e =
-	    endpoints_by_serial(&crew->endpoints, serial, &owner);
+	    endpoints_by_serial(&crew->endpoints, message->serial, &owner);
 
 	if (!e)
 		return;
-	if (owner != pair->slot)
+	if (e->lent_to[owner] == pair->slot + 1)
 		lending_end(crew, e, owner);
-	else
+	else if (owner == pair->slot)
 		e->known[owner] = false;
+	else
+		return; /* another slot's, which it was not lent */
 	/* One of a slot that is to go stays, and is lent: lending.h. */
 	if (!endpoint_is_configured(e, &crew->config) ||
 	    lending_is_over(&crew->slots[owner]))
 		endpoint_drop(e, owner);
 }
 
-/* A worker talks to strangers: what it says is not to make us signal all the
- * world (kill(2)). */
-static bool
-is_sane(const struct control_message *message)
+static void
+take_cloned(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	return message->pid > 1 && message->standby != 1 &&
-	    message->standby >= -1;
+	know_heir(crew, pair, message->standby, message->value);
 }
 
-/* FD is this function's, and whoever's it passes it to. */
+static void
+take_adopted(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	handover_adopted(crew, pair, message->value);
+}
+
+static void
+take_refused(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	handover_refused(crew, pair, message->value);
+}
+
+static void
+take_tidied(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	(void)crew;
+	if (pair->untidy == (pid_t)message->value)
+		pair->untidy = 0;
+}
+
+static void
+take_wake(
+    struct crew *crew, struct pair *pair, const struct control_message *message)
+{
+	(void)pair, (void)message;
+	hang_wake(crew);
+}
+
+/* Of what may be said: at which of the slot's sockets, by whom, and whether a
+ * descriptor may come with it. Whoever may speak is a process of the slot. */
+enum {
+	AT_WORKERS = 1, /* socket */
+	AT_WAITING = 2, /* the standbys' or the seed's socket */
+	BY_WORKER = 4,	/* and by no other process */
+};
+
+static const struct rule {
+	unsigned where;
+	void (*take)(
+	    struct crew *, struct pair *, const struct control_message *);
+	void (*take_fd)(struct crew *, struct pair *,
+	    const struct control_message *, int fd); /* owns it */
+} rules[] = {
+	[CONTROL_LISTENING] = { AT_WORKERS | BY_WORKER,
+	    .take_fd = take_listening },
+	[CONTROL_OFFER] = { AT_WORKERS | BY_WORKER, .take_fd = handover_offer },
+	[CONTROL_READY] = { AT_WORKERS | BY_WORKER, take_ready },
+	[CONTROL_TAKEN] = { AT_WORKERS, take_taken },
+	[CONTROL_CLONED] = { AT_WORKERS | BY_WORKER, take_cloned },
+	[CONTROL_WAKE] = { AT_WORKERS | BY_WORKER, take_wake },
+	[CONTROL_CLOSED] = { AT_WORKERS | BY_WORKER, take_closed },
+	[CONTROL_TIDIED] = { AT_WORKERS | BY_WORKER, take_tidied },
+	[CONTROL_ADOPTED] = { AT_WORKERS | BY_WORKER, take_adopted },
+	[CONTROL_REFUSED] = { AT_WORKERS | BY_WORKER, take_refused },
+	[CONTROL_DOING] = { AT_WORKERS | AT_WAITING, take_doing },
+	[CONTROL_FAILED] = { AT_WORKERS | AT_WAITING, take_failed },
+	[CONTROL_BORN] = { AT_WAITING, take_born },
+	[CONTROL_CANDIDATE_READY] = { AT_WAITING, take_candidate_ready },
+	[CONTROL_SEED] = { AT_WORKERS | AT_WAITING, take_seed },
+};
+
+/* Who speaks at a slot's socket is one of that slot, as no other has its ends;
+ * provided that it is a child of ours at all. If another slot has named it, as
+ * its standby for instance, that was a lie. */
+static bool
+is_own(const struct crew *crew, struct pair *pair, pid_t pid)
+{
+	struct pair *named = crew_pair_of(crew, pid);
+
+	if (named == pair)
+		return true;
+	if (!pair_is_child(pid) || (named && named->worker == pid))
+		return false;
+	if (named) {
+		pair_forget(named, pid);
+		pair_order(named, CONTROL_CLONE, 0);
+	}
+	return true;
+}
+
+/* NULL where it is not to be heeded. */
+static const struct rule *
+rule_for(const struct crew *crew, struct pair *pair,
+    const struct control_message *message, unsigned where)
+{
+	const struct rule *rule;
+
+	if (message->type >= sizeof rules / sizeof rules[0])
+		return NULL;
+	rule = &rules[message->type];
+	if (!(rule->where & where))
+		return NULL;
+	if (rule->where & BY_WORKER)
+		return message->pid == pair->worker ? rule : NULL;
+	return is_own(crew, pair, message->pid) ? rule : NULL;
+}
+
+/* FD is this function's. */
 static void
 take_message(struct crew *crew, struct pair *pair,
-    const struct control_message *message, int fd)
+    const struct control_message *message, int fd, unsigned where)
 {
-	if (!is_sane(message)) {
-		if (fd >= 0)
-			close(fd);
+	const struct rule *rule = rule_for(crew, pair, message, where);
+
+	if (rule && rule->take_fd) {
+		rule->take_fd(crew, pair, message, fd);
 		return;
 	}
-	switch (message->type) {
-	case CONTROL_LISTENING:
-		take_listening(crew, pair, message->serial, fd);
-		return;
-	case CONTROL_OFFER:
-		handover_offer(crew, pair, message, fd);
-		return;
-	case CONTROL_READY:
-		take_ready(crew, pair, message);
-		break;
-	case CONTROL_TAKEN:
-		take_taken(crew, pair, message);
-		break;
-	case CONTROL_CLONED:
-		know_heir(crew, pair, message->standby, message->value);
-		break;
-	case CONTROL_BORN:
-		take_born(crew, pair, message);
-		break;
-	case CONTROL_CANDIDATE_READY:
-		take_candidate_ready(crew, pair, message->pid);
-		break;
-	case CONTROL_SEED:
-		take_seed(pair, message->standby);
-		break;
-	case CONTROL_CLOSED:
-		take_closed(crew, pair, message->serial);
-		break;
-	case CONTROL_TIDIED:
-		if (pair->untidy == (pid_t)message->value)
-			pair->untidy = 0;
-		break;
-	case CONTROL_ADOPTED:
-		handover_adopted(crew, pair, message->value);
-		break;
-	case CONTROL_REFUSED:
-		handover_refused(crew, pair, message->value);
-		break;
-	case CONTROL_WAKE:
-		hang_wake(crew);
-		break;
-	case CONTROL_DOING:
-		take_doing(crew, pair, message);
-		break;
-	case CONTROL_FAILED:
-		memcpy(pair->failure, message->text, sizeof pair->failure);
-		pair->useless = message->value != 0;
-		break;
-	}
-	if (fd >= 0)
-		close(fd);
+	control_discard(fd);
+	if (rule)
+		rule->take(crew, pair, message);
 }
 
-/* Returns false once the other side has gone. */
+/* Returns false once the other side has gone. What is no message is left out,
+ * and whoever says more than can be meant is heard on the next wake-up, after
+ * all others. */
 static bool
-hear_socket(struct crew *crew, struct pair *pair, int control)
+hear_socket(struct crew *crew, struct pair *pair, int control, unsigned where)
 {
 	struct control_message message;
 	int fd, result;
 
-	while ((result = control_receive(
-		    control, &message, &fd, NULL, MSG_DONTWAIT)) > 0)
-		take_message(crew, pair, &message, fd);
-	return result < 0; /* for now: what is left is reported again */
+	for (; pair->patience > 0; pair->patience--) {
+		result =
+		    control_receive(control, &message, &fd, NULL, MSG_DONTWAIT);
+		if (result > 0)
+			take_message(crew, pair, &message, fd, where);
+		else if (result == 0 || errno != EPROTO)
+			return result < 0; /* for now: it is reported again */
+	}
+	return true;
 }
 
 /* The slot's processes share their ends: when one has gone all have. What is
@@ -285,11 +390,10 @@ hear_pair(struct crew *crew, struct pair *pair)
 	bool gone = false;
 
 	for (int i = PAIR_ENDS - 1; i >= 0; i--)
-		if (*ends.fd[i] >= 0 && !hear_socket(crew, pair, *ends.fd[i]))
+		if (*ends.fd[i] >= 0 &&
+		    !hear_socket(crew, pair, *ends.fd[i],
+			i == 0 ? AT_WORKERS : AT_WAITING))
 			gone = true;
-	for (int i = 0; gone && i < PAIR_ENDS; i++) {
-		if (*ends.fd[i] >= 0)
-			close(*ends.fd[i]); /* leaves the epoll instance, too */
-		*ends.fd[i] = -1;
-	}
+	if (gone)
+		pair_hang_up(pair);
 }

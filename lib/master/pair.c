@@ -245,6 +245,38 @@ pair_find_dying(struct pair *pair, pid_t pid)
 	return NULL;
 }
 
+bool
+pair_has(struct pair *pair, pid_t pid)
+{
+	return pair->worker == pid || pair->heir == pid ||
+	    pair->candidate == pid || pair->seed == pid ||
+	    pair->leaver == pid || pair_find_dying(pair, pid);
+}
+
+static void
+forget_candidate(struct pair *pair)
+{
+	pair->candidate = 0;
+	pair->candidate_asked = pair->candidate_ready = false;
+}
+
+void
+pair_forget(struct pair *pair, pid_t pid)
+{
+	pid_t *dying = pair_find_dying(pair, pid);
+
+	if (pair->heir == pid)
+		pair->heir = 0;
+	if (pair->candidate == pid)
+		forget_candidate(pair);
+	if (pair->seed == pid)
+		pair->seed = 0;
+	if (pair->leaver == pid)
+		pair->leaver = 0, pair->leaver_ms = 0;
+	if (dying)
+		*dying = 0;
+}
+
 void
 pair_dismiss(struct pair *pair, pid_t pid)
 {
@@ -443,11 +475,21 @@ pair_death(int status)
 }
 
 void
+pair_hang_up(struct pair *pair)
+{
+	struct pair_ends ends = pair_ends(pair);
+
+	for (int i = 0; i < PAIR_ENDS; i++) {
+		if (*ends.fd[i] >= 0)
+			close(*ends.fd[i]); /* leaves the epoll instance, too */
+		*ends.fd[i] = -1;
+	}
+}
+
+void
 pair_free(struct pair *pair)
 {
-	for (int i = 0; i < PAIR_ENDS; i++)
-		if (*pair_ends(pair).fd[i] >= 0)
-			close(*pair_ends(pair).fd[i]);
+	pair_hang_up(pair);
 	outbox_clear(&pair->outbox);
 	if (pair->memory)
 		slot_unmap(pair->memory, pair->fds);

@@ -28,6 +28,9 @@ extern const char *const pair_state_names[];
 
 enum {
 	PAIR_DYING = 8,	      /* more are not killed within a moment */
+	PAIR_PATIENCE = 1024, /* messages heard of a slot in one wake-up: more
+				 than its sockets hold (socket(7),
+				 wmem_default) */
 	PAIR_DEAF_MS = 10000, /* a worker that reads nothing is killed then */
 	PAIR_TEXT = sizeof(((struct control_message *)0)->text),
 };
@@ -98,6 +101,7 @@ struct pair {
 	char failure[PAIR_TEXT]; /* why the worker or the candidate ends */
 	bool useless;		 /* to try again, it says */
 	bool overdue;		 /* it had start-timeout, and is killed */
+	unsigned patience;	 /* messages that are still heard this time */
 };
 
 /* What a new process finds. */
@@ -158,6 +162,16 @@ pid_t *pair_find_dying(struct pair *, pid_t pid);
 /* A candidate has taken over from what this standby was made for: it is to stop
  * its services and end, at DUE_MS at the latest. */
 void pair_release_standby(struct pair *, uint64_t due_ms);
+
+/* True where PID is a process of the pair that has a name: worker, standby,
+ * candidate, seed, or one that is on its way out. No process has one in two
+ * pairs, or two. */
+bool pair_has(struct pair *, pid_t pid);
+/* Takes PID's name away, unless it is the worker. */
+void pair_forget(struct pair *, pid_t pid);
+
+/* Closes the master's ends of the control sockets. */
+void pair_hang_up(struct pair *);
 
 /* Has those who wait go on, if somebody has stopped one: it is needed now. */
 void pair_continue(struct pair *);

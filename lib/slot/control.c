@@ -1,23 +1,36 @@
 #include "lib/slot/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { AGAIN_MS = 10 }; /* between two tries */
+enum {
+	AGAIN_MS = 10, /* between two tries */
+	FDS = 253,     /* the most of one message: SCM_MAX_FD, unix(7) */
+};
 
-/* Aligned as cmsg(3) wants it. */
+/* Room for all that a message can bring: what does not fit the kernel drops in
+ * our name, and we would not know of it. Aligned as cmsg(3) wants it. */
 union ancillary {
-	char bytes[CMSG_SPACE(sizeof(int))];
+	char bytes[CMSG_SPACE(sizeof(struct ucred)) +
+	    CMSG_SPACE(FDS * sizeof(int))];
 	struct cmsghdr align;
 };
 
+/* The kernel says who sends what the master reads: SO_PASSCRED, unix(7). */
 int
 control_pair(int pair[2])
 {
-	return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	const int on = 1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -1;
+	/* Cannot fail: it sets a flag. */
+	setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+	return 0;
 }
 
 static void
@@ -26,7 +39,7 @@ attach_fd(struct msghdr *header, union ancillary *ancillary, int fd)
 	struct cmsghdr *rights;
 
 	header->msg_control = ancillary;
-	header->msg_controllen = sizeof *ancillary;
+	header->msg_controllen = CMSG_SPACE(sizeof fd);
 	rights = CMSG_FIRSTHDR(header);
 	rights->cmsg_level = SOL_SOCKET;
 	rights->cmsg_type = SCM_RIGHTS;
@@ -91,17 +104,13 @@ control_tell(int control, const struct control_message *message, int fd)
 	return result;
 }
 
-static int
-received_fd(struct msghdr *header)
+void
+control_disarm(int fd)
 {
-	struct cmsghdr *rights = CMSG_FIRSTHDR(header);
-	int fd = -1;
+	const struct linger none = { 0 };
 
-	if (rights && rights->cmsg_level == SOL_SOCKET &&
-	    rights->cmsg_type == SCM_RIGHTS &&
-	    rights->cmsg_len == CMSG_LEN(sizeof fd))
-		memcpy(&fd, CMSG_DATA(rights), sizeof fd);
-	return fd;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
 /* Whoever waits for a message waits on. */
@@ -116,26 +125,76 @@ is_passing(int error, int flags)
 	return true;
 }
 
-static int
-reject(int *fd)
+void
+control_discard(int fd)
 {
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-	errno = EPROTO;
-	return -1;
+	if (fd < 0)
+		return;
+	control_disarm(fd);
+	close(fd);
+}
+
+/* What came beside a message's bytes. */
+struct arrival {
+	pid_t sender; /* 0: the kernel did not say */
+	int fd;	      /* the last of them; -1: none */
+	unsigned fds;
+};
+
+static void
+take_rights(struct arrival *arrival, struct cmsghdr *rights)
+{
+	size_t bytes = rights->cmsg_len - CMSG_LEN(0);
+	int fd;
+
+	for (size_t at = 0; at + sizeof fd <= bytes; at += sizeof fd) {
+		control_discard(arrival->fd);
+		memcpy(&arrival->fd, CMSG_DATA(rights) + at, sizeof fd);
+		arrival->fds++;
+	}
+}
+
+static struct arrival
+open_ancillary(struct msghdr *header)
+{
+	struct arrival arrival = { .fd = -1 };
+	struct ucred sender;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part;
+	     part = CMSG_NXTHDR(header, part)) {
+		if (part->cmsg_level != SOL_SOCKET)
+			continue;
+		if (part->cmsg_type == SCM_RIGHTS)
+			take_rights(&arrival, part);
+		if (part->cmsg_type == SCM_CREDENTIALS) {
+			memcpy(&sender, CMSG_DATA(part), sizeof sender);
+			arrival.sender = sender.pid;
+		}
+	}
+	return arrival;
+}
+
+/* False for what no process of ours sends. */
+static bool
+is_message(
+    const struct msghdr *header, size_t received, const struct arrival *arrival)
+{
+	return received >= sizeof(struct control_message) &&
+	    arrival->fds <= 1 &&
+	    (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
 }
 
 int
 control_receive(int control, struct control_message *message, int *fd,
     struct control_bytes *bytes, int flags)
 {
-	union ancillary ancillary = { { 0 } };
+	union ancillary ancillary;
 	struct iovec parts[2] = { { message, sizeof *message } };
 	struct msghdr header = { .msg_iov = parts,
 		.msg_iovlen = 1,
 		.msg_control = &ancillary,
 		.msg_controllen = sizeof ancillary };
+	struct arrival arrival;
 	ssize_t received;
 
 	*fd = -1;
@@ -146,12 +205,19 @@ control_receive(int control, struct control_message *message, int *fd,
 	do
 		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
 	while (received < 0 && is_passing(errno, flags));
-	if (received <= 0) /* ECONNRESET: gone with our messages unread */
-		return received < 0 && errno != ECONNRESET ? -1 : 0;
-	*fd = received_fd(&header);
-	if ((size_t)received < sizeof *message ||
-	    (header.msg_flags & MSG_TRUNC))
-		return reject(fd);
+	if (received < 0) /* ECONNRESET: gone with our messages unread */
+		return errno != ECONNRESET ? -1 : 0;
+	arrival = open_ancillary(&header);
+	if (received == 0 && arrival.sender == 0 && arrival.fds == 0)
+		return 0;
+	if (!is_message(&header, (size_t)received, &arrival)) {
+		control_discard(arrival.fd);
+		errno = EPROTO;
+		return -1;
+	}
+	*fd = arrival.fd;
+	if (arrival.sender != 0)
+		message->pid = arrival.sender;
 	message->text[sizeof message->text - 1] = '\0';
 	if (bytes)
 		bytes->length = (size_t)received - sizeof *message;

@@ -74,7 +74,7 @@ enum control_type {
 			      of the standbys' sockets; bytes: a struct config
 			    */
 
-	/* worker to master; PID is the sender */
+	/* worker to master; PID is the sender, by the kernel's word */
 	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
 			      opened it */
 	CONTROL_READY,	   /* STANDBY waits, the endpoints listen */
@@ -108,7 +108,7 @@ enum { CONTROL_EXIT_UNAVAILABLE = 75, CONTROL_EXIT_PERMANENT = 78 };
 
 struct control_message {
 	uint32_t type;	 /* enum control_type */
-	int32_t pid;	 /* from a slot: the sender's */
+	int32_t pid;	 /* whom it is for; from a slot: who has sent it */
 	int32_t standby; /* pid */
 	uint64_t serial; /* names a listener; never used twice */
 	uint64_t value;
@@ -124,8 +124,8 @@ struct control_bytes {
 	size_t length; /* received */
 };
 
-/* Makes a pair of control sockets, close-on-exec. Returns 0, or -1 with
- * errno. */
+/* Makes a pair of control sockets, close-on-exec: the master's end, and the
+ * slot's. Returns 0, or -1 with errno. */
 int control_pair(int pair[2]);
 
 /* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
@@ -145,10 +145,23 @@ int control_tell(int control, const struct control_message *, int fd);
 /*
  * Receives a message, and what lies behind it where BYTES is not NULL; FD
  * becomes the descriptor that came with it, owned by the caller, or -1. FLAGS
- * as for recvmsg(2). Returns 1, 0 where the other side has gone, or -1 with
- * errno: EAGAIN where nothing waits, EPROTO for what is no message.
+ * as for recvmsg(2). At the master's end the message's pid is the sender's,
+ * whatever that has written there. Returns 1, 0 where the other side has gone,
+ * or -1 with errno: EAGAIN where nothing waits, EPROTO for what is no message,
+ * or has more than one descriptor; all of these are closed.
  */
 int control_receive(int control, struct control_message *, int *fd,
     struct control_bytes *bytes, int flags);
+
+/*
+ * A descriptor from a slot is what a process that talks to strangers has made
+ * of it. Disarmed, it does not block who reads or writes it, nor who closes it:
+ * a socket with SO_LINGER would have us wait in close(2) until its peer has
+ * taken what was sent (socket(7)).
+ */
+void control_disarm(int fd);
+
+/* Disarms and closes it; nothing for -1. */
+void control_discard(int fd);
 
 #endif

@@ -4,17 +4,36 @@
 
 #include "lib/slot/hold.h"
 
+/* Counters never come near their end, where they would be less than what they
+ * have passed. */
+static bool
+are_counters(uint64_t done, uint64_t all, size_t most)
+{
+	return done <= all && all <= UINT64_MAX / 2 && all - done <= most;
+}
+
+/* As long as a rest has no call due to it a read may go behind it. */
+static size_t
+most_rest(const struct connection *c)
+{
+	const unsigned no_read =
+	    CONNECTION_AGAIN | CONNECTION_FINISHED | CONNECTION_ABORTED;
+
+	return c->flags & no_read ? CONNECTION_INPUT : PREFORKD_INPUT_MAX;
+}
+
 bool
 parcel_size(const struct parcel_label *label, size_t *size)
 {
 	const struct connection *c = &label->connection;
-	uint32_t state = label->particulars.state_size;
+	const struct particulars *p = &label->particulars;
 
-	if (connection_rest(c) > CONNECTION_INPUT ||
-	    connection_pending(c) > CONNECTION_ANSWER ||
-	    state > PREFORKD_STATE_MAX)
+	if (!are_counters(c->consumed, c->received, most_rest(c)) ||
+	    !are_counters(c->sent, c->committed, CONNECTION_ANSWER) ||
+	    p->state_size > PREFORKD_STATE_MAX || p->limit > PREFORKD_INPUT_MAX)
 		return false;
-	*size = (size_t)(connection_rest(c) + connection_pending(c)) + state;
+	*size = (size_t)(connection_rest(c) + connection_pending(c)) +
+	    p->state_size;
 	return true;
 }
 

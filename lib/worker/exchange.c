@@ -206,7 +206,7 @@ reason_of(int error)
 static ssize_t
 send_bytes(int fd, const unsigned char *bytes, size_t count)
 {
-	ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL);
+	ssize_t sent = send(fd, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 	return sent < 0 && errno == EAGAIN ? 0 : sent;
 }
@@ -387,7 +387,8 @@ exchange(struct loop *loop, int fd, size_t asked, enum close_reason *reason)
 
 	load_rest(memory, fd);
 	slot_begin(memory, PHASE_READ, fd);
-	count = recv(fd, memory->input + connection_rest(c), asked, 0);
+	count =
+	    recv(fd, memory->input + connection_rest(c), asked, MSG_DONTWAIT);
 	if (count > 0) {
 		count_received(loop, c, c->received + (size_t)count);
 		call_name(memory, CALL_INPUT);
@@ -591,7 +592,7 @@ static void
 linger(struct loop *loop, int fd)
 {
 	struct slot_memory *memory = loop->memory;
-	ssize_t count = recv(fd, memory->input, CONNECTION_READ, 0);
+	ssize_t count = recv(fd, memory->input, CONNECTION_READ, MSG_DONTWAIT);
 
 	if (count > 0)
 		arm_again(loop, fd);
