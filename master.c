@@ -713,6 +713,7 @@ static void
 keep_time(struct master *m)
 {
 	crew_keep_time(&m->crew);
+	death_bury_all_gone(&m->crew); /* who was given up may have been dead */
 	feed_watchdog(m);
 }
 
@@ -968,13 +969,13 @@ master_run(const struct config_source *source, const struct config *config)
 	title_set("master");
 	log_name("master");
 	log_limit(config->log_level);
-	if (!m) {
+	if (!m || handover_init(&m->crew.handover) < 0) {
 		log_error("no memory for the master: %s", strerror(errno));
+		free(m);
 		return 1;
 	}
 	m->source = source;
 	note_terminals(m);
-	m->crew.handover.fd = -1;
 	m->crew.config = *config;
 	if (open_loop(m))
 		status = begin(m, &status) ? loop(m) : status;

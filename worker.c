@@ -132,7 +132,7 @@ end_draining(struct worker *w)
 	uint64_t left;
 
 	schedule_hear_all(&w->loop);
-	left = slot_open_connections(w->loop.memory);
+	left = slot_open_connections(w->loop.memory, w->loop.fds);
 	if (left > 0)
 		log_warning("drain timeout: closing %" PRIu64 " connection%s",
 		    left, log_plural(left));
@@ -447,7 +447,7 @@ is_done(const struct worker *w)
 {
 	return w->ended ||
 	    (w->mode != SERVING && intake_is_empty(&w->loop) &&
-		slot_open_connections(w->loop.memory) == 0);
+		slot_open_connections(w->loop.memory, w->loop.fds) == 0);
 }
 
 /* What follows from the batch, before the next. */
@@ -470,7 +470,7 @@ static enum role become_standby(struct worker *w);
 static enum role
 clone_standby(struct worker *w)
 {
-	pid_t pid = standby_clone(w->master);
+	pid_t pid = standby_clone(&w->loop, w->master);
 
 	w->clone_wanted = false;
 	if (pid == 0)
@@ -564,7 +564,7 @@ take_over(struct worker *w, enum verdict verdict)
 	pid_t pid;
 
 	tidy_forget(&w->loop);
-	pid = standby_clone(w->master);
+	pid = standby_clone(&w->loop, w->master);
 	if (pid == 0)
 		return become_standby(w);
 	w->standby = pid;
@@ -613,7 +613,7 @@ sow(struct worker *w, int control, enum role rest)
 
 	if (w->seeded || !services_need_loading(&w->config))
 		return rest;
-	pid = standby_clone(w->master);
+	pid = standby_clone(&w->loop, w->master);
 	if (pid == 0)
 		return become_seed(w);
 	w->seeded = true;
@@ -669,7 +669,7 @@ bear_candidate(struct worker *w, enum role bearer, int control,
     const struct config *config, unsigned side)
 {
 	struct control_message message = { .type = CONTROL_BORN };
-	pid_t pid = standby_clone(w->master);
+	pid_t pid = standby_clone(&w->loop, w->master);
 
 	if (pid == 0)
 		return become_candidate(w, config, side);
@@ -808,7 +808,7 @@ begin(struct worker *w)
 		w->status = start(w);
 	if (w->status != 0)
 		return OVER;
-	w->standby = standby_clone(w->master);
+	w->standby = standby_clone(&w->loop, w->master);
 	if (w->standby == 0)
 		return become_standby(w);
 	tell_value(w, CONTROL_READY, w->standby < 0 ? (uint64_t)errno : 0);
@@ -833,6 +833,7 @@ worker_run(const struct pair_start *from)
 {
 	struct worker w = {
 		.loop = { .memory = from->memory,
+		    .fds = from->memory->fds,
 		    .pid = getpid(),
 		    .control = from->control,
 		    .standby = { from->standby[0], from->standby[1] },
@@ -845,6 +846,8 @@ worker_run(const struct pair_start *from)
 
 	w.loop.config = &w.config;
 	w.loop.services = &w.services;
+	/* Where this fails it does so again, with a word, at the clone. */
+	slot_inherit(w.loop.memory, w.loop.fds, false);
 	take_name(&w, "worker");
 	output_to_log();
 	role = begin(&w);

@@ -31,7 +31,9 @@
  * does not: the service's own variables and heap, which are as `start` left
  * them.
  *
- * A function may not block, start threads, keep a pointer to its arguments, to
+ * A function may not block, start threads, fork a process that outlives the
+ * call (one that is forked has no connection, and dies where it touches any;
+ * posix_spawn(3) and system(3) are safe), keep a pointer to its arguments, to
  * the state or to a connection beyond its return, or leave a descriptor open
  * that it has opened (`start` may). It may not change what a process has but
  * once: its signals, its directory, its limits. exit() in a call is a crash.
@@ -222,8 +224,8 @@ void preforkd_count(struct preforkd_conn *conn, const char *name, uint64_t n);
 
 /* Logs a line that begins with the service and the connection; CONN may be NULL
  * in `start` and `stop`. What is printed to stdout or stderr becomes a line,
- * too (info, or warning), with the service's name alone. What would not print shows as `?`. Logged at once,
- * so once more if the call is made once more. */
+ * too (info, or warning), with the service's name alone. What would not print
+ * shows as `?`. Logged at once, so once more if the call is made once more. */
 void preforkd_log(struct preforkd_conn *conn, enum preforkd_level level,
     const char *format, ...) __attribute__((format(printf, 3, 4)));
 

@@ -227,3 +227,120 @@ fuzz() {
 	fuzz "${FUZZ_SECONDS:-3}" scribble
 	others_are_well
 }
+
+# --- processes of a service ------------------------------------------------------
+
+# has_children PID: living ones.
+has_children() {
+	local pid
+	for pid in $(children "$1"); do
+		if is_alive "$pid"; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+@test "a child of a service that comes back into the loop is no second worker" {
+	setup_evil
+	local n
+	for n in 1 2 3; do
+		[ "$(ask "$EVIL" 'evil stray')" == 'done' ]
+	done
+	wait_until not has_children "$(worker_pid 0)"
+	for n in {1..20}; do
+		[ "$(ask "$EVIL" hello)" == hello ]
+	done
+	[ "$(log_count 'takes over|damaged')" -eq 0 ]
+	all_is_well
+}
+
+@test "a helper process of a service does not keep the server from ending" {
+	start_server --workers 2 --drain-timeout 1s \
+		-l "127.0.0.1:0=$TEST_PROGRAMS/evil.so:helper"
+	local helpers
+	mapfile -t helpers < <(helper_processes)
+	((${#helpers[@]} == 2))
+	kill -TERM "$MASTER"
+	PATIENCE=5 server_ends_with 0
+	kill -KILL "${helpers[@]}"
+}
+
+# helper_processes: whoever is in the server's group and no child of the master.
+helper_processes() {
+	local pid
+	for pid in $(group_members "$MASTER"); do
+		if [[ $pid != "$MASTER" ]] &&
+			! children "$MASTER" | grep -qx "$pid"; then
+			echo "$pid"
+		fi
+	done
+}
+
+@test "a slot of which a helper process is left begins anew" {
+	expect_error 'worker and standby died together'
+	start_server --workers 1 -l "127.0.0.1:0=$TEST_PROGRAMS/evil.so:helper"
+	local helpers first
+	mapfile -t helpers < <(helper_processes)
+	first=$(worker_pid 0)
+	stop_process "$MASTER"
+	kill -KILL "$first" "$(standby_pid 0)" "$(titled 'seed 0')"
+	kill -CONT "$MASTER"
+	wait_until was_replaced 0 "$first"
+	connect_to 0
+	[ "$(ask "$FD" hello)" == hello ]
+	kill -TERM "$MASTER"
+	server_ends_with 0
+	mapfile -t -O 1 helpers < <(group_members "$MASTER")
+	kill -KILL "${helpers[@]}"
+}
+
+# --- memory ----------------------------------------------------------------------
+
+@test "bytes of a connection that was handed on are in no worker born later" {
+	start_server --workers 2 -l "127.0.0.1:0=$EXAMPLES/line.so"
+	local fd fds=() n
+	for n in {1..12}; do
+		exec {fd}<>"/dev/tcp/$HOST/$PORT"
+		printf 7700142425 >&"$fd" # no end of line: it waits
+		fds+=("$fd")
+	done
+	wait_until all_received 120
+	kill -TTOU "$MASTER"
+	wait_until log_has 'worker 1 .* has drained'
+	for fd in "${fds[@]}"; do
+		exec {fd}>&-
+	done
+	kill -TTIN "$MASTER"
+	wait_until has_workers 2
+	not memory_has "$MASTER" 7700142425
+	not memory_has "$(worker_pid 1)" 7700142425
+}
+
+# all_received COUNT: bytes, of both slots.
+all_received() {
+	ask_status 2
+	(($(grep -E ' slot [0-9]+: ' "$LOG" | tail -n 2 |
+		sed 's/.* \([0-9]*\) bytes in.*/\1/' | paste -sd+ | bc) == $1))
+}
+
+# memory_has PID TEXT: in its private memory that can be written.
+memory_has() {
+	local range rest
+	while read -r range rest; do
+		if [[ $rest == rw-p* ]] && dd if="/proc/$1/mem" bs=4096 \
+			skip=$((0x${range%-*} / 4096)) \
+			count=$(((0x${range#*-} - 0x${range%-*}) / 4096)) \
+			2>/dev/null | grep -aq "$2"; then
+			return 0
+		fi
+	done <"/proc/$1/maps"
+	return 1
+}
+
+@test "damaged counters are not told as connections" {
+	setup_evil
+	evil count
+	ask_status 2
+	! log_has '[0-9]{7} connections'
+}

@@ -43,7 +43,8 @@ crew_connections(const struct crew *crew)
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair)
 			count +=
-			    slot_open_connections(crew->slots[i].pair->memory);
+			    slot_open_connections(crew->slots[i].pair->memory,
+				crew->slots[i].pair->fds);
 	return count;
 }
 
@@ -109,7 +110,7 @@ crew_log_status(const struct crew *crew)
 		    " bytes out, %" PRIu64 " restarts, %" PRIu64
 		    " take-overs, standby %d, %" PRIu64 " closed for a fault",
 		    i, (int)p->worker, pair_state_names[p->state],
-		    slot_open_connections(p->memory),
+		    slot_open_connections(p->memory, p->fds),
 		    p->memory->counters.accepted, p->memory->counters.received,
 		    p->memory->counters.sent, slot->restart.deaths,
 		    slot->takeovers, (int)p->heir, p->memory->counters.faults);
@@ -117,12 +118,26 @@ crew_log_status(const struct crew *crew)
 	log_counts(crew);
 }
 
+bool
+crew_may_log(struct crew *crew, unsigned slot)
+{
+	uint64_t withheld = 0;
+
+	if (!quota_take(&crew->slots[slot].lines, crew->now_ms, &withheld))
+		return false;
+	if (withheld > 0)
+		log_warning("%" PRIu64 " more lines about slot %u were not "
+			    "logged",
+		    withheld, slot);
+	return true;
+}
+
 /* A table can be smaller than max-connections wants: then it has room beside
  * what we know to be in it. */
 static bool
 has_room(const struct crew *crew, const struct pair *pair)
 {
-	uint64_t open = slot_open_connections(pair->memory);
+	uint64_t open = slot_open_connections(pair->memory, pair->fds);
 
 	return open < crew->config.max_connections &&
 	    open + FDS_FIXED + crew->config.listen_count + pair->lent <
@@ -168,8 +183,8 @@ struct pair *
 crew_less_loaded(struct pair *a, struct pair *b)
 {
 	return !a ||
-		slot_open_connections(b->memory) <
-		    slot_open_connections(a->memory)
+		slot_open_connections(b->memory, b->fds) <
+		    slot_open_connections(a->memory, a->fds)
 	    ? b
 	    : a;
 }
@@ -436,6 +451,7 @@ crew_give_up(struct pair *pair)
 	bool sent;
 
 	pair->takeover_due = pair->rescuing = false;
+	pair->given_up = true;
 	pair_kill(pair);
 	sent = pair_send_waiting(pair->standby[0], &message, NULL);
 	sent &= pair_send_waiting(pair->standby[1], &message, NULL);

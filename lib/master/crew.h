@@ -36,6 +36,7 @@ struct slot {
 				for ever */
 	uint64_t look_ms;    /* then to look whether any is under way; or 0 */
 	uint64_t takeovers;  /* since the master began */
+	struct quota lines;  /* of the log, that it can bring about */
 };
 
 /* The one connection on its way from a retiring slot to another. */
@@ -46,7 +47,9 @@ struct handover {
 	struct pair *target;		/* NULL: none found yet */
 	struct control_message message; /* CONTROL_ADOPT, for the target */
 	size_t size;			/* bytes of the parcel */
-	unsigned char parcel[SLOT_PARCEL];
+	/* SLOT_PARCEL bytes that no process of another slot inherits, and that
+	 * are wiped when the connection has gone. */
+	unsigned char *parcel;
 };
 
 struct crew {
@@ -88,6 +91,10 @@ void crew_log_status(const struct crew *);
 struct pair *crew_pair_at(const struct crew *, int fd);
 /* The pair that has process PID, or NULL. */
 struct pair *crew_pair_of(const struct crew *, pid_t pid);
+
+/* True where a line of the log may tell what a slot does: it may do so as often
+ * as it likes, where it is taken over. */
+bool crew_may_log(struct crew *, unsigned slot);
 
 /* True where a pair serves, and has room for connections of other slots. */
 bool crew_can_take(const struct crew *, const struct pair *);

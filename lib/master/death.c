@@ -30,20 +30,20 @@ describe_death(
     const struct crew *crew, const struct pair *pair, int status, pid_t pid)
 {
 	const struct slot_memory *memory = pair->memory;
-	const struct transaction *t = &memory->transaction;
+	const struct transaction t = slot_transaction(memory);
 	struct death death = { .status = status,
 		.hung = pair->hung,
 		.ordered = pair->killed,
-		.valid = slot_is_valid(memory, pair->fds),
+		.valid = slot_is_valid(memory, pair->fds, &t),
 		.progress = progress(memory),
 		.waits = memory->done,
 		.lived_ms = crew->now_ms - pair->worker_ms };
 
-	if (!death.valid || t->phase != PHASE_RUN)
+	if (!death.valid || t.phase != PHASE_RUN)
 		return death;
 	death.running = true;
-	death.ran = t->runner == pid;
-	death.call = t->serial;
+	death.ran = t.runner == pid;
+	death.call = t.serial;
 	return death;
 }
 
@@ -66,6 +66,8 @@ log_death(struct crew *crew, const struct pair *pair, const struct death *death,
 
 	if (death->running &&
 	    !quota_take(&crew->faults, crew->now_ms, &withheld))
+		return;
+	if (!crew_may_log(crew, pair->slot))
 		return;
 	if (withheld > 0)
 		log_warning("%" PRIu64 " more deaths of workers in a call of "
@@ -103,7 +105,7 @@ ended_as_ordered(const struct crew *crew, const struct pair *pair, int status)
 {
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
 	    (crew->ending || pair->state == PAIR_RETIRING) &&
-	    slot_open_connections(pair->memory) == 0;
+	    slot_open_connections(pair->memory, pair->fds) == 0;
 }
 
 /* How a process ended, and over what: as it has said, or was heard to do. */
@@ -230,8 +232,9 @@ standby_died(struct crew *crew, struct pair *pair, int status)
 		bury_worker(crew, pair, status, pid);
 		return;
 	}
-	log_warning("standby %u (pid %d) %s; the worker clones another",
-	    pair->slot, (int)pid, pair_death(status).text);
+	if (crew_may_log(crew, pair->slot))
+		log_warning("standby %u (pid %d) %s; the worker clones another",
+		    pair->slot, (int)pid, pair_death(status).text);
 	if (pair->candidate == 0 && pair->seed == 0)
 		pair->candidate_asked = false; /* it was the one asked */
 	if (!pair->taking_over)
@@ -314,7 +317,7 @@ static void
 lose_slot(struct crew *crew, struct pair *pair)
 {
 	struct slot *slot = &crew->slots[pair->slot];
-	uint64_t lost = slot_open_connections(pair->memory);
+	uint64_t lost = slot_open_connections(pair->memory, pair->fds);
 	uint64_t delay_ms =
 	    crew_put_off(crew, slot, crew->now_ms - pair->started_ms);
 	char when[32] = "at once";
@@ -326,7 +329,7 @@ lose_slot(struct crew *crew, struct pair *pair)
 	    pair->slot, lost, when);
 }
 
-/* All of a pair's processes are dead: nobody holds the other ends any more. */
+/* All of a pair's processes are dead. */
 static void
 bury_pair(struct crew *crew, struct pair *pair)
 {
@@ -347,10 +350,15 @@ bury_pair(struct crew *crew, struct pair *pair)
 	pair_free(pair);
 }
 
+/* As a rule nobody holds the other ends any more. But a process that a service
+ * has forked, in spite of preforkd.h, holds them for as long as it likes: where
+ * the slot is given up, those that we know are all that there is to wait for. A
+ * clone that could not tell of itself ends when our ends close. */
 void
 death_bury_if_gone(struct crew *crew, struct pair *pair)
 {
-	if (pair->control < 0 && pair->worker == 0)
+	if (pair->worker == 0 &&
+	    (pair->control < 0 || (pair->given_up && !pair_has_any(pair))))
 		bury_pair(crew, pair);
 }
 
@@ -386,8 +394,8 @@ hear_all(struct crew *crew)
 }
 
 /* The last words may have been a pair's last, whoever's death this is. */
-static void
-bury_all_gone(struct crew *crew)
+void
+death_bury_all_gone(struct crew *crew)
 {
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (crew->slots[i].pair)
@@ -407,7 +415,7 @@ reap(struct crew *crew, pid_t pid)
 		return; /* cannot be: it has been seen dead */
 	if (pair)
 		died(crew, pair, pid, status);
-	bury_all_gone(crew);
+	death_bury_all_gone(crew);
 }
 
 /* Was stopped, or continued. */
@@ -430,14 +438,21 @@ take_stop(struct crew *crew, pid_t pid)
 	}
 }
 
+enum { REAPED_MAX = 256 }; /* in one wake-up; whoever is left wakes us again */
+
 void
 death_reap(struct crew *crew)
 {
 	const int any = WEXITED | WSTOPPED | WCONTINUED;
 	siginfo_t info;
+	unsigned count = 0;
 
 	/* SIGCHLD comes once for several deaths: all that there is is read. */
 	while (child_look(0, any | WNOWAIT, &info) && info.si_pid != 0) {
+		if (count++ == REAPED_MAX) {
+			raise(SIGCHLD); /* blocked: it waits in the signalfd */
+			return;
+		}
 		if (info.si_code == CLD_STOPPED ||
 		    info.si_code == CLD_CONTINUED ||
 		    info.si_code == CLD_TRAPPED)

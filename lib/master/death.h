@@ -14,5 +14,7 @@ void death_reap(struct crew *);
 
 /* Frees a pair of which nothing is left. */
 void death_bury_if_gone(struct crew *, struct pair *);
+/* The same for each pair. */
+void death_bury_all_gone(struct crew *);
 
 #endif

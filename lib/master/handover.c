@@ -2,10 +2,24 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum { AGAIN_MS = 1000 }; /* until what nobody could take is offered again */
+
+int
+handover_init(struct handover *h)
+{
+	void *room = mmap(NULL, SLOT_PARCEL, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (room == MAP_FAILED || madvise(room, SLOT_PARCEL, MADV_DONTFORK) < 0)
+		return -1;
+	h->parcel = room;
+	h->fd = -1;
+	return 0;
+}
 
 void
 handover_send(struct handover *h)
@@ -17,7 +31,8 @@ handover_send(struct handover *h)
 static void
 forget(struct handover *h)
 {
-	close(h->fd);
+	explicit_bzero(h->parcel, h->size);
+	close(h->fd); /* disarmed when it came */
 	h->fd = -1;
 	h->source = h->target = NULL;
 }

@@ -10,6 +10,9 @@
 
 #include "lib/master/crew.h"
 
+/* Makes room for a parcel. Returns 0, or -1 with errno. */
+int handover_init(struct handover *);
+
 /* A slot offers a connection: FD, and a parcel in its memory. A worker that
  * took over may offer what its predecessor had offered. */
 void handover_offer(struct crew *, struct pair *,

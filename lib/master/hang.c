@@ -126,7 +126,7 @@ void
 hang_stop(struct crew *crew, struct pair *pair, int number)
 {
 	if (number == 0) {
-		if (pair->stopped_ms != 0)
+		if (pair->stopped_ms != 0 && crew_may_log(crew, pair->slot))
 			log_info("worker %u (pid %d) goes on", pair->slot,
 			    (int)pair->worker);
 		pair->stopped_ms = 0;
@@ -134,8 +134,9 @@ hang_stop(struct crew *crew, struct pair *pair, int number)
 		pair->watch.since_ms = crew->now_ms;
 		return;
 	}
-	log_warning("worker %u (pid %d) was stopped by %s", pair->slot,
-	    (int)pair->worker, pair_signal(number).text);
+	if (crew_may_log(crew, pair->slot))
+		log_warning("worker %u (pid %d) was stopped by %s", pair->slot,
+		    (int)pair->worker, pair_signal(number).text);
 	pair->stopped_ms = crew->now_ms;
 	hang_wake(crew);
 }

@@ -14,8 +14,11 @@ struct letter {
 bool
 outbox_put(struct outbox *box, const struct control_message *message, int fd)
 {
-	struct letter *letter = malloc(sizeof *letter);
+	struct letter *letter = NULL;
 
+	errno = ENOBUFS;
+	if (box->count < OUTBOX_MAX)
+		letter = malloc(sizeof *letter);
 	if (!letter)
 		return false;
 	*letter = (struct letter) { .message = *message, .fd = -1 };
@@ -31,6 +34,7 @@ outbox_put(struct outbox *box, const struct control_message *message, int fd)
 	else
 		box->first = letter;
 	box->last = letter;
+	box->count++;
 	return true;
 }
 
@@ -40,6 +44,7 @@ drop_first(struct outbox *box)
 	struct letter *letter = box->first;
 
 	box->first = letter->next;
+	box->count--;
 	if (letter->fd >= 0)
 		close(letter->fd);
 	free(letter);

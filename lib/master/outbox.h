@@ -15,10 +15,16 @@ struct letter;
 struct outbox {
 	struct letter *first; /* NULL: empty */
 	struct letter *last;
+	unsigned count;
 };
 
+/* More than any worker has to be told at once: of each listener that it can
+ * have, several times. */
+enum { OUTBOX_MAX = 1024 };
+
 /* Keeps a message, and a duplicate of FD unless that is -1. False, with errno,
- * where there is no memory or no descriptor for it. */
+ * where there is no memory or no descriptor for it, or ENOBUFS where OUTBOX_MAX
+ * wait. */
 bool outbox_put(struct outbox *, const struct control_message *, int fd);
 
 /* Sends what CONTROL takes now. Returns whether it took any; what is for nobody

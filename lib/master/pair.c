@@ -204,7 +204,7 @@ pair_fork(unsigned slot, const struct config *config,
 	pair->fds = pair_fds(config, &wanted);
 	pair->memory = slot_map(pair->fds);
 	if (!pair->memory || make_controls(pair, theirs) < 0 ||
-	    slot_inherit(pair->memory, true) < 0)
+	    slot_inherit(pair->memory, pair->fds, true) < 0)
 		return fail(pair, theirs);
 	start.memory = pair->memory;
 	start.control = theirs[0];
@@ -216,7 +216,7 @@ pair_fork(unsigned slot, const struct config *config,
 		become_worker(&start, run);
 	if (pair->worker < 0)
 		return fail(pair, theirs);
-	slot_inherit(pair->memory, false); /* did so in slot_map */
+	slot_inherit(pair->memory, pair->fds, false); /* did so in slot_map */
 	close_ends(theirs);
 	return pair;
 }
@@ -251,6 +251,13 @@ pair_has(struct pair *pair, pid_t pid)
 	return pair->worker == pid || pair->heir == pid ||
 	    pair->candidate == pid || pair->seed == pid ||
 	    pair->leaver == pid || pair_find_dying(pair, pid);
+}
+
+bool
+pair_has_any(const struct pair *pair)
+{
+	return pair->worker > 0 || pair->heir > 0 || pair->candidate > 0 ||
+	    pair->seed > 0 || pair_has_dying(pair);
 }
 
 static void
@@ -362,6 +369,17 @@ pair_kill_worker(struct pair *pair)
 	kill_one(pair->worker);
 }
 
+/* It asks and asks, and reads no answer: that is no worker of ours any more. */
+static void
+give_up_deaf(struct pair *pair)
+{
+	log_warning("worker %u (pid %d) leaves %d messages unread: killing "
+		    "its slot",
+	    pair->slot, (int)pair->worker, OUTBOX_MAX);
+	outbox_clear(&pair->outbox);
+	pair_kill(pair);
+}
+
 void
 pair_send(struct pair *pair, const struct control_message *message, int fd)
 {
@@ -373,7 +391,11 @@ pair_send(struct pair *pair, const struct control_message *message, int fd)
 			return;
 		pair->deaf_ms = 0; /* since the next look: pair_send_rest */
 	}
-	if (!outbox_put(&pair->outbox, message, fd))
+	if (outbox_put(&pair->outbox, message, fd))
+		return;
+	if (errno == ENOBUFS)
+		give_up_deaf(pair);
+	else
 		pair_kill_worker(pair); /* its successor is told all anew */
 }
 

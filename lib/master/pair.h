@@ -101,6 +101,7 @@ struct pair {
 	char failure[PAIR_TEXT]; /* why the worker or the candidate ends */
 	bool useless;		 /* to try again, it says */
 	bool overdue;		 /* it had start-timeout, and is killed */
+	bool given_up;		 /* all of it are killed, or told to end */
 	unsigned patience;	 /* messages that are still heard this time */
 };
 
@@ -167,6 +168,8 @@ void pair_release_standby(struct pair *, uint64_t due_ms);
  * candidate, seed, or one that is on its way out. No process has one in two
  * pairs, or two. */
 bool pair_has(struct pair *, pid_t pid);
+/* True where any of these lives. */
+bool pair_has_any(const struct pair *);
 /* Takes PID's name away, unless it is the worker. */
 void pair_forget(struct pair *, pid_t pid);
 

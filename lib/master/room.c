@@ -31,7 +31,7 @@ static void
 log_full(struct crew *crew, const struct pair *pair, unsigned full, unsigned of)
 {
 	bool all = full == of;
-	uint64_t open = slot_open_connections(pair->memory);
+	uint64_t open = slot_open_connections(pair->memory, pair->fds);
 
 	if (!may_log(crew, all ? &crew->all_full_ms : &crew->some_full_ms))
 		return;

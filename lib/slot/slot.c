@@ -72,7 +72,7 @@ slot_map(unsigned fds)
 	memory->size = size;
 	memory->fds = fds;
 	memory->magic = SLOT_MAGIC;
-	if (!raise_fences(memory) || slot_inherit(memory, false) < 0) {
+	if (!raise_fences(memory) || slot_inherit(memory, fds, false) < 0) {
 		slot_unmap(memory, fds);
 		return NULL;
 	}
@@ -86,41 +86,50 @@ slot_unmap(struct slot_memory *memory, unsigned fds)
 }
 
 int
-slot_inherit(struct slot_memory *memory, bool inherit)
+slot_inherit(struct slot_memory *memory, unsigned fds, bool inherit)
 {
 	return madvise(
-	    memory, memory->size, inherit ? MADV_DOFORK : MADV_DONTFORK);
+	    memory, size_of(fds), inherit ? MADV_DOFORK : MADV_DONTFORK);
 }
 
 /* What holds of a connection for as long as its turn lasts. */
 static bool
-turn_is_valid(const struct slot_memory *memory)
+turn_is_valid(const struct slot_memory *memory, const struct transaction *t)
 {
-	const struct transaction *t = &memory->transaction;
-	const struct connection *c;
+	struct connection c;
 
 	if (t->phase < PHASE_READ || t->phase > PHASE_WRITE)
 		return true;
-	c = &memory->connections[t->fd];
-	return connection_is_open(c) && t->call < CALLS &&
-	    t->base <= c->consumed && c->consumed <= c->received &&
-	    c->received - t->base <= CONNECTION_INPUT && t->answer <= c->sent &&
-	    c->sent <= c->committed &&
-	    c->committed - t->answer <= CONNECTION_ANSWER;
+	c = memory->connections[t->fd];
+	return connection_is_open(&c) && t->call < CALLS &&
+	    t->base <= c.consumed && c.consumed <= c.received &&
+	    c.received - t->base <= CONNECTION_INPUT && t->answer <= c.sent &&
+	    c.sent <= c.committed &&
+	    c.committed - t->answer <= CONNECTION_ANSWER;
+}
+
+struct transaction
+slot_transaction(const struct slot_memory *memory)
+{
+	struct transaction copy = memory->transaction;
+
+	/* So the compiler cannot go back to the original for a field. */
+	__asm__ volatile("" : "+m"(copy) : : "memory");
+	return copy;
 }
 
 bool
-slot_is_valid(const struct slot_memory *memory, unsigned fds)
+slot_is_valid(
+    const struct slot_memory *memory, unsigned fds, const struct transaction *t)
 {
-	const struct transaction *t = &memory->transaction;
-
 	return memory->magic == SLOT_MAGIC && memory->fds == fds &&
 	    memory->size == size_of(fds) && memory->fds_used <= fds &&
 	    memory->listeners_used <= SLOT_LISTENERS &&
-	    slot_open_connections(memory) <= fds && t->phase < PHASES &&
-	    t->reason < CLOSE_REASONS && t->after < PHASES &&
+	    memory->counters.accepted - memory->counters.closed <= fds &&
+	    t->phase < PHASES && t->reason < CLOSE_REASONS &&
+	    t->after < PHASES &&
 	    (t->phase == PHASE_IDLE || (t->fd >= 0 && (unsigned)t->fd < fds)) &&
-	    turn_is_valid(memory);
+	    turn_is_valid(memory, t);
 }
 
 /* Serial and process in one word, as one store has to tell both. */

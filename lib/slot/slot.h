@@ -244,13 +244,19 @@ struct slot_memory {
 struct slot_memory *slot_map(unsigned fds);
 void slot_unmap(struct slot_memory *, unsigned fds);
 
-/* Whether the children of this process from now on inherit the mapping: a
- * worker is to see its own slot alone. Returns 0, or -1 with errno. */
-int slot_inherit(struct slot_memory *, bool inherit);
+/* Whether the children of this process from now on inherit the mapping of so
+ * many FDS: a worker is to see its own slot alone, and what a service forks
+ * none. Returns 0, or -1 with errno. */
+int slot_inherit(struct slot_memory *, unsigned fds, bool inherit);
+
+/* A copy: what is checked of it is what is used of it, whatever a process that
+ * has the memory writes there meanwhile. */
+struct transaction slot_transaction(const struct slot_memory *);
 
 /* False where a fault has written over what the rest hangs on; FDS is what the
- * memory was mapped for, kept outside of it. */
-bool slot_is_valid(const struct slot_memory *, unsigned fds);
+ * memory was mapped for, kept outside of it, and the transaction a copy. */
+bool slot_is_valid(
+    const struct slot_memory *, unsigned fds, const struct transaction *);
 
 /*
  * Claims the take-over of that serial (control.h) for process PID, whoever
@@ -296,10 +302,13 @@ unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);
 void slot_add_counts(
     const struct slot_memory *, struct slot_count sums[SLOT_COUNTS]);
 
+/* Never more than there are descriptors, whatever damaged memory says. */
 static inline uint64_t
-slot_open_connections(const struct slot_memory *memory)
+slot_open_connections(const struct slot_memory *memory, unsigned fds)
 {
-	return memory->counters.accepted - memory->counters.closed;
+	uint64_t open = memory->counters.accepted - memory->counters.closed;
+
+	return open <= fds ? open : fds;
 }
 
 #endif

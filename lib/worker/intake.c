@@ -247,7 +247,7 @@ static bool
 has_room(const struct loop *loop)
 {
 	const struct slot_memory *memory = loop->memory;
-	uint64_t open = slot_open_connections(memory);
+	uint64_t open = slot_open_connections(memory, loop->fds);
 	unsigned others = RESERVE_FDS + memory->listeners_used;
 
 	return open < loop->config->max_connections &&

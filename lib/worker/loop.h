@@ -13,6 +13,7 @@
 /* Private to a process; a successor has its own from before the start. */
 struct loop {
 	struct slot_memory *memory;
+	unsigned fds; /* that it is for: the memory may say anything */
 	const struct config *config;
 	struct services *services;
 	int32_t pid;	 /* of this process */

@@ -24,7 +24,11 @@ void standby_size_table(unsigned fds);
  * Clones this process, as fork(2) does but for the descriptors, which both
  * share, and the parent, which is this one's: MASTER; the clone dies with it.
  * Returns the pid, 0 in the clone, or -1 with errno.
+ *
+ * It alone inherits slot memory. What a service has forked, in spite of
+ * preforkd.h, has none: if it comes back into the loop it dies at the first
+ * access, and has neither written there nor served anybody.
  */
-pid_t standby_clone(pid_t master);
+pid_t standby_clone(const struct loop *, pid_t master);
 
 #endif

@@ -83,19 +83,21 @@ full_socket(void)
 	return fd; /* the door stays open, so that the other end does */
 }
 
-/* What is closed last waits for an hour, unless somebody sees to it. */
+/* Whoever closes it last waits for an hour, unless somebody sees to it. */
 static void
-send_lingering(long count)
+send_lingering(unsigned count)
 {
 	const struct linger hour = { 1, 3600 };
 	struct control_message message = { .type = CONTROL_WAKE };
-	int fds[2] = { full_socket(), full_socket() };
+	int fds[2];
 
-	for (int i = 0; i < 2; i++)
+	for (unsigned i = 0; i < count; i++) {
+		fds[i] = full_socket();
 		setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &hour, sizeof hour);
-	say(CONTROL, &message, fds, (unsigned)count);
-	close(fds[0]);
-	close(fds[1]);
+	}
+	say(CONTROL, &message, fds, count);
+	for (unsigned i = 0; i < count; i++)
+		close(fds[i]);
 }
 
 /* Offers a socket at which whoever writes to it blocks. */
@@ -344,7 +346,7 @@ attack(const char *what, const long n[3])
 	else if (strcmp(what, "mem") == 0)
 		return open_memory((int)n[0]);
 	else if (strcmp(what, "lingering") == 0)
-		send_lingering(n[0]);
+		send_lingering(n[0] == 2 ? 2 : 1);
 	else if (strcmp(what, "descriptors") == 0)
 		repeat(&wake, fds, (unsigned)n[1], n[0]);
 	else if (strcmp(what, "nobody") == 0)
@@ -359,6 +361,8 @@ attack(const char *what, const long n[3])
 		send_listener();
 	else if (strcmp(what, "empty") == 0)
 		send(CONTROL, "", 0, 0);
+	else if (strcmp(what, "count") == 0)
+		memory->counters.accepted = UINT64_MAX / 2;
 	else if (strcmp(what, "stray") == 0)
 		stray();
 	else if (strcmp(what, "helper") == 0 && fork() == 0)
