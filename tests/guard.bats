@@ -342,5 +342,5 @@ memory_has() {
 	setup_evil
 	evil count
 	ask_status 2
-	! log_has '[0-9]{7} connections'
+	not log_has '[0-9]{7} connections'
 }
