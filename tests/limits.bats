@@ -122,6 +122,27 @@ is_settled() {
 	[ "$(summary connections)" -eq 3000 ]
 }
 
+# A service is loaded by somebody who needs descriptors for it.
+@test "a reload works where connections have all the descriptors that they may" {
+	LAUNCHER=(prlimit --nofile=100:100)
+	cp "$TEST_PROGRAMS/probe-1.so" probe.so
+	start_server --workers 1 --listen 127.0.0.1:0=./probe.so
+	local conn line i
+	exec {conn}<>"/dev/tcp/$HOST/$PORT"
+	echo 'add 1' >&"$conn"
+	read -r -t "$PATIENCE" -u "$conn" line
+	for i in {1..120}; do
+		exec {i}<>"/dev/tcp/$HOST/$PORT"
+	done
+	wait_until log_has '1 of 1 workers full, .*; raise LimitNOFILE'
+	cp "$TEST_PROGRAMS/probe-2.so" probe.new
+	mv probe.new probe.so
+	reload
+	echo 'add 2' >&"$conn"
+	read -r -t "$PATIENCE" -u "$conn" line
+	[ "$line" = 'v2 3' ]
+}
+
 @test "with few descriptors connections move to other slots, too" {
 	LAUNCHER=(prlimit --nofile=100:100)
 	start_server --workers 2
