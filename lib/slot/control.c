@@ -154,6 +154,16 @@ take_rights(struct arrival *arrival, struct cmsghdr *rights)
 	}
 }
 
+/* musl's macro mixes signs. */
+static struct cmsghdr *
+next_part(struct msghdr *header, struct cmsghdr *part)
+{
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+	return CMSG_NXTHDR(header, part);
+#pragma GCC diagnostic pop
+}
+
 static struct arrival
 open_ancillary(struct msghdr *header)
 {
@@ -161,7 +171,7 @@ open_ancillary(struct msghdr *header)
 	struct ucred sender;
 
 	for (struct cmsghdr *part = CMSG_FIRSTHDR(header); part;
-	     part = CMSG_NXTHDR(header, part)) {
+	     part = next_part(header, part)) {
 		if (part->cmsg_level != SOL_SOCKET)
 			continue;
 		if (part->cmsg_type == SCM_RIGHTS)
