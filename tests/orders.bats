@@ -155,21 +155,21 @@ start_probe() {
 @test "standby and candidate killed at a switch: whom they leave takes over" {
 	start_server --workers 1
 	start_held 20
-	local standby candidate
+	local standby
 	standby=$(standby_pid 0)
-	inject "$standby" clone:delay_exit=4s:when=1
+	inject "$standby" clone:delay_exit=5s:when=1
 	kill -HUP "$MASTER"
-	wait_until not has_workers 1
-	candidate=$(titled candidate)
 	wait_until waits_for_clone
-	kill -KILL "$candidate" "$standby"
+	kill -KILL "$CANDIDATE" "$standby"
 	stop_injecting
 	soon has_workers 1
 	soon has_pairs 1
 	end_held 20
 }
 
-# waits_for_clone: beside the two there is one that has just been cloned.
+# waits_for_clone: the worker has ended, and beside the two there is one that has
+# just been cloned.
 waits_for_clone() {
-	(($(children "$MASTER" | wc -l) == 3))
+	has_workers 0 && CANDIDATE=$(titled candidate) && [[ $CANDIDATE ]] &&
+		(($(children "$MASTER" | wc -l) == 3))
 }
