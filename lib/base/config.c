@@ -761,7 +761,7 @@ read_line(
 static bool
 refuse_file(const struct reader *reader, const char *cause)
 {
-	const char *tail = text_tail(reader->path, 2 * PATH_SHOWN);
+	const char *tail = text_tail(reader->path, 2UL * PATH_SHOWN);
 	char message[MESSAGE_BYTES];
 
 	snprintf(message, sizeof message, "%s%s: %s",

@@ -492,10 +492,13 @@ static bool
 watch_end(struct crew *crew, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
+	bool watched = false;
 
 	event.data.fd = fd;
-	return epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ||
-	    epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+	for (int tries = 0; tries < 2 && !watched; tries++)
+		watched =
+		    epoll_ctl(crew->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+	return watched;
 }
 
 static bool
