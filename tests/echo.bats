@@ -63,7 +63,7 @@ load helper
 	start_stream --connections 4 --bytes 1000G
 	wait_until stream_says answered
 	stream --connections 10 --bytes 20000 --message 10 --ping-pong \
-		--seconds 20
+		--seconds 60
 	end_stream
 	[ "$(summary bytes)" -gt $((10 << 20)) ]
 }

@@ -262,7 +262,7 @@ has_children() {
 	mapfile -t helpers < <(helper_processes)
 	((${#helpers[@]} == 2))
 	kill -TERM "$MASTER"
-	PATIENCE=5 server_ends_with 0
+	PATIENCE=20 server_ends_with 0
 	kill -KILL "${helpers[@]}"
 }
 

@@ -423,7 +423,7 @@ has_slots() {
 	expect_error 'is damaged: resetting it'
 	expect_error 'connections are lost'
 	start_crashing --workers 1
-	start_honest 20 --allow-cut --seconds 20
+	start_honest 20 --allow-cut --seconds 200
 	local damage
 	for damage in 1 64 4096 100000 2000000; do
 		provoke 1 "overrun $damage"

@@ -217,7 +217,7 @@ start_to_close_twice() {
 }
 
 is_over() {
-	not read -r -t "$PATIENCE" -u "$VICTIM"
+	is_at_end "$VICTIM"
 	exec {VICTIM}>&-
 }
 

@@ -6,7 +6,7 @@ setup_suite() {
 	export PREFORKD=${PREFORKD:-$root/preforkd}
 	export TEST_PROGRAMS=${TEST_PROGRAMS:-$root/build/tests}
 	export EXAMPLES=${EXAMPLES:-$root/build/examples}
-	export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-120}
+	export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-300}
 	PREFORKD=$(realpath "$PREFORKD")
 	local program
 	for program in "$PREFORKD" "$TEST_PROGRAMS"/{stream,sockopts,no_ipv6} \

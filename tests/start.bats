@@ -117,7 +117,7 @@ comes_again() {
 	touch probe.hang
 	lose_slot_0
 	for _ in {1..40}; do
-		PATIENCE=8 adds
+		PATIENCE=20 adds
 	done
 	[ -z "$(standby_pid 0)" ] # it has not come back meanwhile
 }
@@ -171,7 +171,7 @@ comes_again() {
 		launch_probe "stop-$how" --drain-timeout 1m
 		wait_until log_has 'ready:'
 		kill -TERM "$MASTER"
-		PATIENCE=10 server_ends_with 0
+		PATIENCE=30 server_ends_with 0
 		[ "$(log_count ' probe: stops$')" -eq 1 ]
 		log_has 'warning master: worker 0 .* (while|still) stopping service ./probe.so:stop-' || [[ $how == exit ]]
 	done

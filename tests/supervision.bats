@@ -62,7 +62,7 @@ lose_slot() {
 	standby=$(standby_pid 0)
 	stop_process "$standby"
 	kill -KILL "$(worker_pid 0)"
-	stream --connections 10 --seconds 5
+	stream --connections 10 --seconds 30
 	[ "$(worker_pid 0)" = "$standby" ]
 	end_stream
 	[ "$(summary connections)" -eq 20 ]
