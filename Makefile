@@ -243,11 +243,13 @@ chaos: $(PROGRAM) build/tests/chaos build/tests/stream
 	build/tests/chaos --server $(PROGRAM) $(CHAOS)
 
 # The take-over tests at their full length, a minute each.
-test-long: $(PROGRAM) $(TEST_PROGRAMS) $(PROBES:%=build/tests/%.so) \
+test-long: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
+		$(PROBES:%=build/tests/%.so) \
 		build/tests/relay.so build/tests/relay-2.so
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build SECONDS_EACH=60 \
-		TAKEOVERS=10000 BATS_TEST_TIMEOUT=900 bats tests/takeover.bats \
-		tests/service.bats
+		TAKEOVERS=10000 STORM=1000 BATS_TEST_TIMEOUT=900 \
+		bats tests/takeover.bats tests/service.bats \
+		tests/isolation.bats
 
 # ---- calls that fail ---------------------------------------------------------
 
