@@ -219,16 +219,21 @@ is_retiring() {
 }
 
 @test "a full slot is steered away from, and to again when it has room" {
-	start_server --workers 2 --max-connections 10
+	start_server --workers 2 --max-connections 10 --hang-timeout 20s
 	local worker
 	worker=$(worker_pid 1)
 	stop_process "$worker"
-	start_stream --connections 20 --bytes 100 --hold
-	wait_until log_has '1 of 2 workers full'
+	start_stream --connections 10 --bytes 100 --hold
+	wait_until log_has 'worker 1 .* steering away from it'
+	# So all of these come to the other.
+	start_stream --connections 10 --bytes 100 --hold
+	wait_until log_has '1 of [12] workers full'
 	kill -CONT "$worker"
-	wait_until stream_says answered
-	end_stream
-	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered 0
 	wait_until stream_says answered 1
+	end_stream 0
 	end_stream 1
+	start_stream --connections 20 --bytes 100 --hold
+	wait_until stream_says answered 2
+	end_stream 2
 }

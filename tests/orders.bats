@@ -157,7 +157,7 @@ start_probe() {
 	start_held 20
 	local standby
 	standby=$(standby_pid 0)
-	inject "$standby" clone:delay_exit=5s:when=1
+	inject "$standby" clone:delay_exit=8s:when=1
 	kill -HUP "$MASTER"
 	wait_until waits_for_clone
 	kill -KILL "$CANDIDATE" "$standby"
@@ -168,8 +168,16 @@ start_probe() {
 }
 
 # waits_for_clone: the worker has ended, and beside the two there is one that has
-# just been cloned.
+# just been cloned. It forks nothing: the moment is over in some seconds.
 waits_for_clone() {
-	has_workers 0 && CANDIDATE=$(titled candidate) && [[ $CANDIDATE ]] &&
-		(($(children "$MASTER" | wc -l) == 3))
+	local pids=() pid title
+	CANDIDATE=
+	read -ra pids <"/proc/$MASTER/task/$MASTER/children"
+	for pid in "${pids[@]}"; do
+		title=
+		{ IFS= read -r -d '' title <"/proc/$pid/cmdline"; } 2>/dev/null
+		[[ $title != "preforkd: worker"* ]] || return 1
+		[[ $title != "preforkd: candidate"* ]] || CANDIDATE=$pid
+	done
+	[[ $CANDIDATE ]] && ((${#pids[@]} == 3))
 }
