@@ -200,11 +200,12 @@ greet() {
 
 # talk NAME COUNT: a device that sends all its readings, and counts the answers.
 talk() {
-	local i all
+	local i all frame
 	all=$(frame "$HELLO" "$(hex "$1")")
 	for ((i = 1; i <= $2; i++)); do
-		all+=$(printf '\\x00\\x05\\x03\\x00\\x00\\x%02x\\x%02x\\x41' \
-			$((i / 256)) $((i % 256)))
+		printf -v frame '\\x00\\x05\\x03\\x00\\x00\\x%02x\\x%02x\\x41' \
+			$((i / 256)) $((i % 256))
+		all+=$frame
 	done
 	printf %b "$all" | nc -N "$HOST" "$PORT" | wc -c >"talked.$1"
 }
