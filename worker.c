@@ -561,14 +561,13 @@ become_standby(struct worker *w)
 static enum role
 take_over(struct worker *w, enum verdict verdict)
 {
-	pid_t pid;
+	pid_t pid = standby_clone(&w->loop, w->master);
 
-	tidy_forget(&w->loop);
-	pid = standby_clone(&w->loop, w->master);
 	if (pid == 0)
 		return become_standby(w);
 	w->standby = pid;
 	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
+	tidy_forget(&w->loop);
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
 	pair_place(w->master, w->slot, w->config.pin_cpus);
@@ -696,6 +695,7 @@ stand_by(struct worker *w, enum role role, int control)
 	if (message.type == CONTROL_TAKE_OVER && role == SEED)
 		return OVER;
 	if (message.type == CONTROL_END && message.pid == w->loop.pid) {
+		take_name(w, "stopping");
 		stop_services(w, control);
 		return OVER;
 	}

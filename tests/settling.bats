@@ -64,8 +64,8 @@ has_established() {
 @test "killed after a timer's call that has ended a connection: it is closed" {
 	start_server --workers 1 --listen "127.0.0.1:0=$TEST_PROGRAMS/probe-1.so"
 	connect
-	echo farewell 1000 >&5
 	kill_at "$(worker_pid 0)" shutdown
+	echo farewell 100 >&5
 	[ "$(timeout "$PATIENCE" cat <&5)" = bye ]
 	wait_until log_has 'its standby takes over'
 }

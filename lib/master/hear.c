@@ -136,8 +136,11 @@ take_born(
 	}
 	if (message->standby <= 0)
 		bear_later(crew, pair, message->value);
-	else
+	else if (crew_pair_of(crew, message->standby) ||
+	    pair_is_child(message->standby))
 		know_candidate(crew, pair, message->standby);
+	else /* it died before we knew it */
+		crew_tidy(pair, message->standby);
 	if (pair->candidate == 0)
 		pair->candidate_asked = false; /* to be asked again */
 }

@@ -199,6 +199,7 @@ pair_fork(unsigned slot, const struct config *config,
 	if (!pair)
 		return NULL;
 	pair->slot = slot;
+	pair->patience = PAIR_PATIENCE; /* it may die before the next look */
 	for (int i = 0; i < PAIR_ENDS; i++)
 		*pair_ends(pair).fd[i] = -1;
 	pair->fds = pair_fds(config, &wanted);

@@ -17,6 +17,7 @@ struct loop {
 	const struct config *config;
 	struct services *services;
 	int32_t pid;	 /* of this process */
+	int32_t loader;	 /* who has loaded this image's services (tidy.h) */
 	int epoll;	 /* the slot's one instance */
 	int control;	 /* the worker's end of the slot's control sockets */
 	int standby[2];	 /* the standby's, and a candidate's (control.h) */

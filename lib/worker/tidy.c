@@ -19,13 +19,14 @@ tidy_note(struct loop *loop)
 			noted[fd / 8] |= (unsigned char)(1u << fd % 8);
 		else
 			noted[fd / 8] &= (unsigned char)~(1u << fd % 8);
-	store(memory->loader, loop->pid);
+	loop->loader = loop->pid;
+	store(memory->loader, loop->loader);
 }
 
 void
 tidy_forget(struct loop *loop)
 {
-	if (loop->memory->loader == loop->pid)
+	if (loop->memory->loader == loop->loader)
 		store(loop->memory->loader, 0);
 }
 

@@ -16,7 +16,9 @@
 /* In the candidate, before it opens anything. */
 void tidy_note(struct loop *);
 
-/* In the candidate: what it has opened is the slot's from now on. */
+/* In the candidate, or a clone of it, when it is the worker: what it has opened
+ * is the slot's from now on. Not before: where both die, the standby of before
+ * takes over, and needs nothing of it. */
 void tidy_forget(struct loop *);
 
 /* In the worker: candidate PID is dead. Nothing where it has noted nothing. */
