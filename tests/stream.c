@@ -906,7 +906,7 @@ main(int argc, char *argv[])
 				       .bytes = 1024UL * 1024,
 				       .message_min = 1,
 				       .message_max = TURN_BYTES,
-				       .seconds = 60 } };
+				       .seconds = 240 } };
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) >= 0)
