@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -94,7 +95,9 @@ trial_load(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 	pid_t pid = -1;
 	bool over;
 
-	if (pipe2(answer, O_CLOEXEC | O_NONBLOCK) < 0 || (pid = fork()) < 0) {
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		answer) < 0 ||
+	    (pid = fork()) < 0) {
 		snprintf(error, SERVICE_ERROR,
 		    "service %s: no process to try it in: %s",
 		    config_service(config, n), strerror(errno));
