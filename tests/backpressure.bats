@@ -47,7 +47,7 @@ SPARE_KB=1024
 	before=$(memory_kb "$worker")
 	start_stream --connections 50 --bytes 100G --never-read --hold
 	wait_until stream_says stuck
-	not memory_is_at_most "$worker" $((before + SPARE_KB))
+	not memory_is_at_most "$worker" $((before + 1024))
 	kill -TERM "${CLIENTS[CLIENT]}"
 	wait_until stream_says answered
 	wait_until memory_is_at_most "$worker" $((before + SPARE_KB))
