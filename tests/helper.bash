@@ -103,6 +103,11 @@ is_stopped() {
 	[[ $(process_state "$1") == T ]]
 }
 
+# is_traced PID: strace(1), for instance, has got hold of it.
+is_traced() {
+	grep -Eq '^TracerPid:[[:space:]]+[1-9]' "/proc/$1/status"
+}
+
 # stop_process PID: sends SIGSTOP and waits until it has stopped.
 stop_process() {
 	kill -STOP "$1"
@@ -441,6 +446,7 @@ stream_is_over() {
 }
 
 # end_stream [CLIENT]: tells it to end, and takes its verdict.
+# shellcheck disable=SC2120 # tests pass it
 end_stream() {
 	kill -TERM "${CLIENTS[${1:-$CLIENT}]}" 2>/dev/null
 	await_stream "$@"
@@ -459,6 +465,23 @@ await_stream() {
 summary() {
 	local rest=${SUMMARY#*"$1 "}
 	echo "${rest%% *}"
+}
+
+# start_conversing COUNT INTERVAL: connections that talk without an end, each
+# after so many milliseconds again, every byte verified.
+start_conversing() {
+	start_stream --connections "$1" --bytes 1000000G --message 1-200 \
+		--ping-pong --interval "$2"
+	wait_until stream_says answered
+}
+
+# end_conversing COUNT: none of them has noticed more than a pause.
+end_conversing() {
+	# shellcheck disable=SC2119
+	end_stream
+	[ "$(summary connections)" -eq "$1" ]
+	[ "$(summary closed)" -eq 0 ]
+	[ "$(summary wrong)" -eq 0 ]
 }
 
 # start_client COMMAND...: some other process, stopped by teardown.

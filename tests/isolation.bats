@@ -76,25 +76,10 @@ end_honest() {
 	[ "$(summary bytes)" -eq $(($1 * 164)) ]
 }
 
-# start_bystanders COUNT: they converse without an end, each byte verified.
-start_bystanders() {
-	start_stream --connections "$1" --bytes 1000000G --message 1-200 \
-		--ping-pong --interval 400
-	wait_until stream_says answered
-}
-
-# end_bystanders COUNT: none of them has noticed more than a pause.
-end_bystanders() {
-	end_stream
-	[ "$(summary connections)" -eq "$1" ]
-	[ "$(summary closed)" -eq 0 ]
-	[ "$(summary wrong)" -eq 0 ]
-}
-
 @test "of 5,000 connections exactly the one that broke the service is closed" {
 	expect_error 'the service failed on its input'
 	start_crashing --workers 1
-	start_bystanders 4999
+	start_conversing 4999 400
 	local failure faults=0
 	for failure in null divide stack illegal abort heap 'exit 0' \
 		'exit 3' '_exit 0' '_exit 78'; do
@@ -106,7 +91,7 @@ end_bystanders() {
 	provoke 1 memory # four times, as it looks like somebody's kill
 	ended 1 reset
 	faults_logged $((++faults))
-	end_bystanders 4999
+	end_conversing 4999
 	not log_has 'lost'
 }
 

@@ -19,28 +19,9 @@ stop_injecting() {
 	unset 'CLIENTS[-1]'
 }
 
-is_traced() {
-	grep -Eq '^TracerPid:[[:space:]]+[1-9]' "/proc/$1/status"
-}
-
 # was_injected PID
 was_injected() {
 	grep -q INJECTED "$BATS_TEST_TMPDIR/strace.$1"
-}
-
-# start_held N: so many connections that converse, and stay.
-start_held() {
-	start_stream --connections "$1" --bytes 1000000G --message 1-200 \
-		--ping-pong --interval 50
-	wait_until stream_says answered
-}
-
-# end_held N: none was closed.
-end_held() {
-	end_stream
-	[ "$(summary connections)" -eq "$1" ]
-	[ "$(summary closed)" -eq 0 ]
-	[ "$(summary wrong)" -eq 0 ]
 }
 
 # soon COMMAND...: before a deadline has passed, however busy the machine is.
@@ -51,7 +32,7 @@ soon() {
 
 @test "the order to take over is sent again until it has gone" {
 	start_server --workers 1
-	start_held 20
+	start_conversing 20 50
 	local error worker
 	for error in ENOBUFS EAGAIN ETOOMANYREFS; do
 		worker=$(worker_pid 0)
@@ -62,24 +43,24 @@ soon() {
 		stop_injecting
 		soon has_pairs 1
 	done
-	end_held 20
+	end_conversing 20
 }
 
 @test "a reload whose orders cannot be sent for a moment goes on" {
 	start_server --workers 2
-	start_held 20
+	start_conversing 20 50
 	inject "$MASTER" sendmsg:error=ENOBUFS:when=1..6
 	reload
 	was_injected "$MASTER"
 	log_has ' reloaded: '
 	stop_injecting
 	soon has_pairs 2
-	end_held 20
+	end_conversing 20
 }
 
 @test "a standby that could not be cloned comes within a moment" {
 	start_server --workers 1
-	start_held 20
+	start_conversing 20 50
 	local worker
 	worker=$(worker_pid 0)
 	inject "$worker" clone:error=EAGAIN:when=1..12
@@ -90,18 +71,18 @@ soon() {
 	stop_injecting
 	kill -KILL "$worker"
 	soon was_replaced 0 "$worker"
-	end_held 20
+	end_conversing 20
 }
 
 # A reload can do without for long, a client cannot.
 @test "a reload whose candidate could not be cloned for a moment goes on" {
 	start_server --workers 1
-	start_held 20
+	start_conversing 20 50
 	inject "$(standby_pid 0)" clone:error=EAGAIN:when=1..6
 	reload
 	log_has ' reloaded: '
 	soon has_pairs 1
-	end_held 20
+	end_conversing 20
 }
 
 # dial, adds N: a conversation on CONN, whose sum is N afterwards.
@@ -154,7 +135,7 @@ start_probe() {
 # standby, and waits in that call to be killed with the standby of before.
 @test "standby and candidate killed at a switch: whom they leave takes over" {
 	start_server --workers 1
-	start_held 20
+	start_conversing 20 50
 	local standby
 	standby=$(standby_pid 0)
 	inject "$standby" clone:delay_exit=8s:when=1
@@ -164,7 +145,7 @@ start_probe() {
 	stop_injecting
 	soon has_workers 1
 	soon has_pairs 1
-	end_held 20
+	end_conversing 20
 }
 
 # waits_for_clone: the worker has ended, and beside the two there is one that has

@@ -12,10 +12,6 @@ kill_at() {
 	wait_until is_traced "$1"
 }
 
-is_traced() {
-	! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status"
-}
-
 connect() {
 	exec 5<>"/dev/tcp/$HOST/$PORT"
 }
