@@ -4,15 +4,23 @@
 
 load helper
 
-# Under sanitizers a path has some five times as many instructions, of which
-# fewer are tried in the same time.
-@test "a worker killed after an instruction, a sample of all" {
+# sample SCENARIOS: under sanitizers a path has some five times as many
+# instructions, of which fewer are tried in the same time.
+sample() {
 	run setpriv --pdeathsig KILL "$TEST_PROGRAMS/every_instruction" \
-		--seconds 8 "$PREFORKD"
+		--scenario "$1" --seconds 8 "$PREFORKD"
 	echo "$output"
 	if ((status == 77)); then
 		skip_or_fail "$output"
 	fi
 	[ "$status" -eq 0 ]
 	[[ ${lines[-1]} == [1-9]*" points, 0 wrong" ]]
+}
+
+@test "a worker killed after an instruction, a sample of all" {
+	sample '!late'
+}
+
+@test "a client's FIN or RST after an instruction, a sample of all" {
+	sample late
 }

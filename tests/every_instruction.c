@@ -3,7 +3,8 @@
  *
  *	every_instruction [OPTION...] SERVER
  *
- *	--scenario NAME   only those whose name begins so (or: list)
+ *	--scenario NAME   only those whose name begins so, !NAME: only the
+ *others (or: list)
  *	--from K, --to K  only these points
  *	--sample N        every Nth point, from a random one on
  *	--seconds S       random points of each scenario, for so long in all
@@ -22,6 +23,10 @@
  * In the takeover scenarios the worker dies at one fixed place, and it is its
  * successor that dies after K instructions. K begins when the clone of the next
  * standby has returned: before that both deaths hit the slot's only processes.
+ *
+ * In the late scenarios it is the client that acts after K instructions:
+ * its FIN, its last words with the FIN, or its RST comes there. Whoever was
+ * stopped dies there and then, or some instructions later, or lives on.
  *
  * A line for each scenario says how many points were tried and how many went
  * wrong; each wrong one has a line with K and the place. The exit status is 0
@@ -98,6 +103,7 @@ enum {
 	FULL_BYTES = 12 * 1024, /* more than a small socket takes */
 	SMALL_RECEIVE = 4096,
 	SMALL_SEND = 1,
+	TIME_BYTES = 4,	 /* RFC 868 */
 	PATH = 1 << 18,	 /* instructions, at most */
 	TABLE = 1 << 19, /* of addresses on it */
 };
@@ -120,6 +126,9 @@ enum victim {
 	CLONING,   /* the worker, from its clone of a standby, as that died */
 };
 
+/* What becomes of the victim at the point. */
+enum fate { DIES, DIES_LATER, LIVES };
+
 struct scenario {
 	const char *name;
 	bool (*prepare)(struct test *); /* nobody is traced yet */
@@ -130,6 +139,8 @@ struct scenario {
 	long after;
 	uint32_t phase;
 	enum victim victim;
+	bool (*late)(struct test *); /* what the client does at the point */
+	enum fate fate;
 };
 
 struct options {
@@ -157,7 +168,7 @@ struct server {
 	pid_t master, worker, standby;
 	int log; /* a file in memory */
 	off_t log_read;
-	in_port_t port;
+	in_port_t port, time_port;	      /* the echo's, and of RFC 868 */
 	int mem;			      /* the master's memory */
 	uint64_t slot_memory;		      /* its address there */
 	uint64_t text, text_end, text_offset; /* the last: in the file */
@@ -371,10 +382,10 @@ conn_wait(struct test *t, const struct conn *c, short events)
 }
 
 static bool
-conn_open(struct test *t, struct conn *c, int receive_buffer)
+conn_open_at(struct test *t, struct conn *c, in_port_t port, int receive_buffer)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
-		.sin_port = t->server.port,
+		.sin_port = port,
 		.sin_addr = { htonl(INADDR_LOOPBACK) } };
 	int on = 1;
 
@@ -389,6 +400,12 @@ conn_open(struct test *t, struct conn *c, int receive_buffer)
 	if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return true;
 	return fail(t, "connect: %s", strerror(errno));
+}
+
+static bool
+conn_open(struct test *t, struct conn *c, int receive_buffer)
+{
+	return conn_open_at(t, c, t->server.port, receive_buffer);
 }
 
 static void
@@ -503,7 +520,7 @@ become_server(struct test *t, pid_t parent)
 {
 	char listen[512];
 	const char *arguments[] = { t->options.server, "--workers", "1",
-		"--listen", listen, NULL };
+		"--listen", listen, "--listen", "127.0.0.1:0=time", NULL };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -545,16 +562,18 @@ print_log(struct test *t)
 static bool
 is_ready(struct test *t)
 {
-	static const char address[] = " starting on 127.0.0.1:";
 	char text[4096], *where;
+	in_port_t port, time_port;
 
 	t->server.log_read = 0;
 	read_log(t, text, sizeof(text));
-	where = strstr(text, address);
-	if (where == NULL || strstr(text, "ready: ") == NULL)
+	where = strstr(text, " starting on ");
+	if (where == NULL || strstr(text, "ready: ") == NULL ||
+	    sscanf(where, " starting on 127.0.0.1:%hu, 127.0.0.1:%hu;", &port,
+		&time_port) != 2)
 		return false;
-	t->server.port =
-	    htons((in_port_t)strtoul(where + sizeof(address) - 1, NULL, 10));
+	t->server.port = htons(port);
+	t->server.time_port = htons(time_port);
 	return true;
 }
 
@@ -1473,6 +1492,31 @@ act_drain_and_finish(struct test *t)
 	return act_finish(t) && act_drain(t);
 }
 
+/* A client of a service that closes at once: the FINs may cross. */
+static bool
+act_ask_time(struct test *t)
+{
+	return conn_open_at(t, &t->clients[0], t->server.time_port, 0);
+}
+
+static bool
+verify_time(struct test *t)
+{
+	struct conn *c = &t->clients[0];
+	unsigned char bytes[TIME_BYTES + 1];
+	ssize_t count;
+
+	while (conn_wait(t, c, POLLIN) &&
+	    (count = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		c->verified += (uint64_t)count;
+	if (*t->failure == '\0' && (count < 0 || c->verified != TIME_BYTES))
+		return fail(t, "%" PRIu64 " bytes instead of %d, then %s",
+		    c->verified, (int)TIME_BYTES,
+		    count < 0 ? strerror(errno) : "the end");
+	conn_close(c);
+	return *t->failure == '\0';
+}
+
 /* A reload: the worker is told to end, for a candidate to take over. */
 static bool
 act_reload(struct test *t)
@@ -1482,43 +1526,97 @@ act_reload(struct test *t)
 }
 
 static const struct scenario scenarios[] = {
-	{ "echo", prepare_one, act_send, nothing, 0, 0, WORKER },
-	{ "unwatched", prepare_one, act_send_unwatched, nothing, 0, 0, WORKER },
-	{ "batch", prepare_all, act_send_all, nothing, 0, 0, WORKER },
-	{ "turn", prepare_turn, act_turn, nothing, 0, 0, WORKER },
-	{ "urgent", prepare_one, act_urgent, nothing, 0, 0, WORKER },
-	{ "accept", nothing, act_connect, nothing, 0, 0, WORKER },
-	{ "close", prepare_one, act_finish, verify_end, 0, 0, WORKER },
-	{ "last-words", prepare_one, act_send_and_finish, verify_end, 0, 0,
-	    WORKER },
-	{ "reset", prepare_one, act_reset, nothing, 0, 0, WORKER },
-	{ "partial", prepare_small, act_fill, verify_full, 0, 0, WORKER },
-	{ "flush", prepare_full, act_drain, nothing, 0, 0, WORKER },
-	{ "flush-close", prepare_full, act_drain_and_finish, verify_end, 0, 0,
-	    WORKER },
-	{ "reload", prepare_one, act_reload, nothing, 0, 0, WORKER },
-	{ "orders", prepare_one, nothing, nothing, 0, 0, ORDERED },
-	{ "clone", prepare_one, act_send, nothing, 0, 0, CLONING },
-	{ "takeover-batch", prepare_all, act_send_all, nothing, SYS_epoll_wait,
-	    0, SUCCESSOR },
-	{ "takeover-read", prepare_one, act_send, nothing, SYS_recvfrom, 0,
-	    SUCCESSOR },
-	{ "takeover-run", prepare_one, act_send, nothing, SYS_recvfrom,
-	    PHASE_RUN, SUCCESSOR },
-	{ "takeover-write", prepare_one, act_send, nothing, SYS_sendto, 0,
-	    SUCCESSOR },
-	{ "takeover-accept", nothing, act_connect, nothing, SYS_accept4, 0,
-	    SUCCESSOR },
-	{ "takeover-open", nothing, act_connect, nothing, SYS_accept4,
-	    PHASE_OPEN, SUCCESSOR },
-	{ "takeover-close", prepare_one, act_finish, verify_end, SYS_recvfrom,
-	    PHASE_CLOSE, SUCCESSOR },
-	{ "takeover-closed", prepare_one, act_finish, verify_end, SYS_close, 0,
-	    SUCCESSOR },
-	{ "takeover-partial", prepare_small, act_fill, verify_full, SYS_sendto,
-	    0, SUCCESSOR },
-	{ "takeover-flush", prepare_full, act_drain, nothing, SYS_sendto, 0,
-	    SUCCESSOR },
+	{ "echo", prepare_one, act_send, nothing, .victim = WORKER },
+	{ "unwatched", prepare_one, act_send_unwatched, nothing,
+	    .victim = WORKER },
+	{ "batch", prepare_all, act_send_all, nothing, .victim = WORKER },
+	{ "turn", prepare_turn, act_turn, nothing, .victim = WORKER },
+	{ "urgent", prepare_one, act_urgent, nothing, .victim = WORKER },
+	{ "accept", nothing, act_connect, nothing, .victim = WORKER },
+	{ "close", prepare_one, act_finish, verify_end, .victim = WORKER },
+	{ "last-words", prepare_one, act_send_and_finish, verify_end,
+	    .victim = WORKER },
+	{ "reset", prepare_one, act_reset, nothing, .victim = WORKER },
+	{ "partial", prepare_small, act_fill, verify_full, .victim = WORKER },
+	{ "flush", prepare_full, act_drain, nothing, .victim = WORKER },
+	{ "flush-close", prepare_full, act_drain_and_finish, verify_end,
+	    .victim = WORKER },
+	{ "server-ends", nothing, act_ask_time, verify_time, .victim = WORKER },
+	{ "reload", prepare_one, act_reload, nothing, .victim = WORKER },
+	{ "orders", prepare_one, nothing, nothing, .victim = ORDERED },
+	{ "clone", prepare_one, act_send, nothing, .victim = CLONING },
+	{ "takeover-batch", prepare_all, act_send_all, nothing,
+	    .after = SYS_epoll_wait, .victim = SUCCESSOR },
+	{ "takeover-read", prepare_one, act_send, nothing,
+	    .after = SYS_recvfrom, .victim = SUCCESSOR },
+	{ "takeover-run", prepare_one, act_send, nothing, .after = SYS_recvfrom,
+	    .phase = PHASE_RUN, .victim = SUCCESSOR },
+	{ "takeover-write", prepare_one, act_send, nothing, .after = SYS_sendto,
+	    .victim = SUCCESSOR },
+	{ "takeover-accept", nothing, act_connect, nothing,
+	    .after = SYS_accept4, .victim = SUCCESSOR },
+	{ "takeover-open", nothing, act_connect, nothing, .after = SYS_accept4,
+	    .phase = PHASE_OPEN, .victim = SUCCESSOR },
+	{ "takeover-close", prepare_one, act_finish, verify_end,
+	    .after = SYS_recvfrom, .phase = PHASE_CLOSE, .victim = SUCCESSOR },
+	{ "takeover-closed", prepare_one, act_finish, verify_end,
+	    .after = SYS_close, .victim = SUCCESSOR },
+	{ "takeover-partial", prepare_small, act_fill, verify_full,
+	    .after = SYS_sendto, .victim = SUCCESSOR },
+	{ "takeover-flush", prepare_full, act_drain, nothing,
+	    .after = SYS_sendto, .victim = SUCCESSOR },
+	{ "late-fin-echo", prepare_one, act_send, verify_end,
+	    .late = act_finish },
+	{ "late-fin-early", prepare_one, act_send, verify_end,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-words", prepare_one, act_send, verify_end,
+	    .late = act_send_and_finish, .fate = DIES_LATER },
+	{ "late-fin-turn", prepare_turn, act_turn, verify_end,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-accept", nothing, act_connect, verify_end,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-partial", prepare_small, act_fill, verify_end,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-flush", prepare_full, act_drain, verify_end,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-crossing", nothing, act_ask_time, verify_time,
+	    .late = act_finish, .fate = DIES_LATER },
+	{ "late-fin-takeover-read", prepare_one, act_send, verify_end,
+	    .after = SYS_recvfrom, .victim = SUCCESSOR, .late = act_finish,
+	    .fate = LIVES },
+	{ "late-fin-takeover-run", prepare_one, act_send, verify_end,
+	    .after = SYS_recvfrom, .phase = PHASE_RUN, .victim = SUCCESSOR,
+	    .late = act_send_and_finish, .fate = LIVES },
+	{ "late-fin-takeover-write", prepare_one, act_send, verify_end,
+	    .after = SYS_sendto, .victim = SUCCESSOR, .late = act_finish,
+	    .fate = LIVES },
+	{ "late-fin-takeover-accept", nothing, act_connect, verify_end,
+	    .after = SYS_accept4, .victim = SUCCESSOR, .late = act_finish,
+	    .fate = LIVES },
+	{ "late-fin-takeover-partial", prepare_small, act_fill, verify_end,
+	    .after = SYS_sendto, .victim = SUCCESSOR, .late = act_finish,
+	    .fate = LIVES },
+	{ "late-fin-takeover-crossing", nothing, act_ask_time, verify_time,
+	    .after = SYS_shutdown, .victim = SUCCESSOR, .late = act_finish,
+	    .fate = LIVES },
+	{ "late-rst-echo", prepare_one, act_send, nothing, .late = act_reset },
+	{ "late-rst-early", prepare_one, act_send, nothing, .late = act_reset,
+	    .fate = DIES_LATER },
+	{ "late-rst-accept", nothing, act_connect, nothing, .late = act_reset,
+	    .fate = DIES_LATER },
+	{ "late-rst-partial", prepare_small, act_fill, nothing,
+	    .late = act_reset, .fate = DIES_LATER },
+	{ "late-rst-crossing", nothing, act_ask_time, nothing,
+	    .late = act_reset, .fate = DIES_LATER },
+	{ "late-rst-takeover-read", prepare_one, act_send, nothing,
+	    .after = SYS_recvfrom, .victim = SUCCESSOR, .late = act_reset,
+	    .fate = LIVES },
+	{ "late-rst-takeover-write", prepare_one, act_send, nothing,
+	    .after = SYS_sendto, .victim = SUCCESSOR, .late = act_reset,
+	    .fate = LIVES },
+	{ "late-rst-takeover-accept", nothing, act_connect, nothing,
+	    .after = SYS_accept4, .victim = SUCCESSOR, .late = act_reset,
+	    .fate = LIVES },
 };
 
 enum { SCENARIOS = sizeof(scenarios) / sizeof(scenarios[0]) };
@@ -1604,6 +1702,39 @@ set_alarm(int ms)
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+/* Kills the victim some instructions on, at most as many as the path has left;
+ * what has come meanwhile may have taken it off the path. */
+static bool
+kill_later(struct test *t, pid_t pid, uint64_t left)
+{
+	struct user_regs_struct regs;
+	uint64_t steps = random_below(t, left + 1);
+
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &regs) < 0)
+		return fail(t, "process %d is gone", (int)pid);
+	while (steps-- > 0 && !is_at_end(pid, &regs))
+		if (step(t, pid, &regs) == 0)
+			return false;
+	PEEK(t, transaction.phase, &t->phase);
+	kill_traced(pid);
+	return true;
+}
+
+static bool
+meet_fate(struct test *t, const struct scenario *s, pid_t pid, uint64_t k)
+{
+	uint64_t length = t->path.length;
+
+	if (s->late != NULL && !s->late(t))
+		return false;
+	if (s->fate == DIES_LATER)
+		return kill_later(t, pid, k < length ? length - k : 0);
+	if (s->fate == LIVES)
+		return ptrace(PTRACE_DETACH, pid, NULL, NULL) == 0;
+	kill_traced(pid);
+	return true;
+}
+
 /* Point K; or, where it is RECORD, the path's end, and the path is kept. */
 static bool
 try_point(struct test *t, const struct scenario *s, uint64_t k)
@@ -1621,11 +1752,10 @@ try_point(struct test *t, const struct scenario *s, uint64_t k)
 	victim = reach_victim(t, s);
 	reached = victim > 0 &&
 	    (k == RECORD ? record_path(t, victim) : go_to(t, victim, k)) &&
-	    PEEK(t, transaction.phase, &t->phase);
+	    PEEK(t, transaction.phase, &t->phase) && meet_fate(t, s, victim, k);
 	set_alarm(0);
 	if (!reached)
 		return fail(t, "the point was not reached");
-	kill_traced(victim);
 	return verify_point(t, s);
 }
 
@@ -1676,7 +1806,7 @@ show_progress(struct test *t, const struct scenario *s, uint64_t k)
 	if (clock_ms() - t->progress_ms < PROGRESS_MS)
 		return;
 	t->progress_ms = clock_ms();
-	printf("%-16s at %" PRIu64 " ...\n", s->name, k);
+	printf("%-26s at %" PRIu64 " ...\n", s->name, k);
 	fflush(stdout);
 }
 
@@ -1764,7 +1894,7 @@ run_scenario(struct test *t, const struct scenario *s, int64_t end_ms)
 		try_at_random(t, s, &tally, end_ms);
 	else
 		try_in_order(t, s, &tally);
-	printf("%-16s %6" PRIu64 " points on a path of %6" PRIu64
+	printf("%-26s %6" PRIu64 " points on a path of %6" PRIu64
 	       " instructions (%" PRIu64 " beside it), %" PRIu64
 	       " wrong, %.1f s\n",
 	    s->name, tally.points, t->path.length, tally.strayed, tally.wrong,
@@ -1777,8 +1907,11 @@ run_scenario(struct test *t, const struct scenario *s, int64_t end_ms)
 static bool
 is_wanted(const struct test *t, const struct scenario *s)
 {
-	return strncmp(s->name, t->options.scenario,
-		   strlen(t->options.scenario)) == 0;
+	const char *begin = t->options.scenario;
+	bool others = *begin == '!';
+
+	begin += others;
+	return (strncmp(s->name, begin, strlen(begin)) == 0) != others;
 }
 
 static void
