@@ -50,9 +50,9 @@ static int
 forbid(unsigned call, unsigned error, unsigned argument, unsigned least)
 {
 	const unsigned nr = offsetof(struct seccomp_data, nr);
-	const unsigned arg = offsetof(struct seccomp_data, args) +
-	    argument *
-		(unsigned)sizeof(__u64); /* little-endian: its low half */
+	/* little-endian: its low half */
+	const unsigned arg = (unsigned)(offsetof(struct seccomp_data, args) +
+	    argument * sizeof(__u64));
 	struct sock_filter filter[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, nr),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 3),

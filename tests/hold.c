@@ -88,7 +88,7 @@ step(int pid, int number)
 	int status;
 
 	do {
-		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)(long)number);
+		ptrace(PTRACE_SYSCALL, pid, NULL, (long)number);
 		if (waitpid(pid, &status, __WALL) < 0 || !WIFSTOPPED(status))
 			fail("it has ended");
 		number = status >> 16 ? 0 : WSTOPSIG(status);
@@ -102,8 +102,8 @@ run_to(int pid, unsigned long long number, bool entry, int count)
 
 	while (count > 0) {
 		step(pid, 0);
-		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info,
-			&info) < 0)
+		if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) <
+		    0)
 			fail("ptrace");
 		if (info.op != PTRACE_SYSCALL_INFO_ENTRY ||
 		    info.entry.nr != number)
@@ -127,8 +127,7 @@ main(int argc, char **argv)
 		close(fd); /* the test's connections are not ours */
 	while ((pid = find(argv[1], argv[2])) == 0)
 		nanosleep(&moment, NULL);
-	if (ptrace(PTRACE_SEIZE, pid, NULL, (void *)PTRACE_O_TRACESYSGOOD) <
-		0 ||
+	if (ptrace(PTRACE_SEIZE, pid, NULL, (long)PTRACE_O_TRACESYSGOOD) < 0 ||
 	    ptrace(PTRACE_INTERRUPT, pid, NULL, NULL) < 0 ||
 	    waitpid(pid, NULL, __WALL) < 0)
 		fail("cannot trace it");

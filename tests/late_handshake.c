@@ -27,6 +27,8 @@
 
 enum { CLIENTS = 256, FIRST_PORT = 20000, ISN = 1000, QUIET_MS = 1500 };
 
+static const in_addr_t SERVER = 0x0a4d0001, PEER = 0x0a4d0002;
+
 struct packet {
 	struct iphdr ip;
 	struct tcphdr tcp;
@@ -42,14 +44,17 @@ static struct client clients[CLIENTS];
 static unsigned count, port;
 static int tun;
 
+/* Behind an odd LENGTH comes one byte more: zero, as the checksum wants it. */
 static uint32_t
 sum(const void *bytes, size_t length)
 {
-	const unsigned char *b = bytes;
 	uint32_t total = 0;
+	uint16_t word;
 
-	for (size_t i = 0; i < length; i++)
-		total += i % 2 ? b[i] : (uint32_t)b[i] << 8;
+	for (size_t i = 0; i < length; i += sizeof word) {
+		memcpy(&word, (const char *)bytes + i, sizeof word);
+		total += ntohs(word);
+	}
 	return total;
 }
 
@@ -73,8 +78,8 @@ emit(unsigned i, uint32_t seq, bool syn, const char *text)
 	};
 
 	p.ip.tot_len = htons((uint16_t)(sizeof p.ip + tcp));
-	p.ip.saddr = htonl(0x0a4d0002);
-	p.ip.daddr = htonl(0x0a4d0001);
+	p.ip.saddr = htonl(PEER);
+	p.ip.daddr = htonl(SERVER);
 	p.ip.check = fold(sum(&p.ip, sizeof p.ip));
 	p.tcp.source = htons((uint16_t)(FIRST_PORT + i));
 	p.tcp.dest = htons((uint16_t)port);
@@ -95,7 +100,7 @@ static void
 take(const struct packet *p, size_t length)
 {
 	unsigned i = ntohs(p->tcp.dest) - FIRST_PORT;
-	size_t head = sizeof p->ip + p->tcp.doff * 4U;
+	size_t head = sizeof p->ip + p->tcp.doff * sizeof(uint32_t);
 
 	if (p->ip.version != 4 || p->ip.protocol != IPPROTO_TCP || i >= count)
 		return;
@@ -136,18 +141,40 @@ hear(bool only_begun)
 }
 
 static void
-open_tun(void)
+must(int result)
 {
-	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
-
-	strcpy(request.ifr_name, "late0");
-	tun = open("/dev/net/tun", O_RDWR);
-	if (tun < 0 || ioctl(tun, TUNSETIFF, &request) < 0 ||
-	    system("ip addr add 10.77.0.1/24 dev late0 && "
-		   "ip link set late0 up") != 0) {
+	if (result < 0) {
 		perror("late0");
 		exit(2);
 	}
+}
+
+static void
+set_address(struct sockaddr *address, in_addr_t ip)
+{
+	const struct sockaddr_in in = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(ip) };
+
+	memcpy(address, &in, sizeof in);
+}
+
+/* A point-to-point device, whose other end the clients are. */
+static void
+open_tun(void)
+{
+	struct ifreq request = { .ifr_name = "late0" };
+	int any = socket(AF_INET, SOCK_DGRAM, 0);
+
+	tun = open("/dev/net/tun", O_RDWR);
+	request.ifr_flags = IFF_TUN | IFF_NO_PI;
+	must(ioctl(tun, TUNSETIFF, &request));
+	set_address(&request.ifr_addr, SERVER);
+	must(ioctl(any, SIOCSIFADDR, &request));
+	set_address(&request.ifr_dstaddr, PEER);
+	must(ioctl(any, SIOCSIFDSTADDR, &request));
+	request.ifr_flags = IFF_UP;
+	must(ioctl(any, SIOCSIFFLAGS, &request));
+	close(any);
 }
 
 static unsigned

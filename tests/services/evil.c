@@ -74,10 +74,10 @@ full_socket(void)
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	static char bytes[1 << 16];
 
-	bind(door, (void *)&at, length);
-	listen(door, 1);
-	getsockname(door, (void *)&at, &length);
-	connect(fd, (void *)&at, length);
+	if (bind(door, (void *)&at, length) < 0 || listen(door, 1) < 0 ||
+	    getsockname(door, (void *)&at, &length) < 0 ||
+	    connect(fd, (void *)&at, length) < 0)
+		abort();
 	while (send(fd, bytes, sizeof bytes, MSG_DONTWAIT) > 0)
 		;
 	return fd; /* the door stays open, so that the other end does */
@@ -393,7 +393,7 @@ evil_input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
 	memcpy(line, bytes, (size_t)(end - bytes));
 	sscanf(line, "evil %19s %ld %ld %ld", what, &n[0], &n[1], &n[2]);
 	/* The line lies in the slot's input buffer. */
-	memory = (void *)((uintptr_t)bytes / SLOT_PAGE * SLOT_PAGE -
+	memory = (void *)(bytes - (uintptr_t)bytes % SLOT_PAGE -
 	    offsetof(struct slot_memory, input));
 	preforkd_replyf(conn, "%s\n", attack(what, n));
 	return (size_t)(end - bytes) + 1;

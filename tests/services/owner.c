@@ -31,8 +31,9 @@ open_listener(void)
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	bind(fd, (struct sockaddr *)&address, sizeof address);
-	listen(fd, 5);
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+	    listen(fd, 5) < 0)
+		return -1;
 	return fd;
 }
 

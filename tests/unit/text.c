@@ -31,8 +31,10 @@ controls_do_not(void)
 	becomes("\x1b[31m\n\t\x7f", "?[31m???");
 	becomes("\xc2\x9b"
 		"31m",
-	    "??31m");			/* C1 CSI */
-	becomes("\xe2\x80\xae", "???"); /* reorders what follows */
+	    "??31m"); /* C1 CSI */
+	/* What reorders text is the subject here. */
+	/* NOLINTNEXTLINE(misc-misleading-bidirectional) */
+	becomes("\xe2\x80\xae", "???");
 	becomes("\xe2\x80\xa8", "???"); /* a line's end */
 	becomes("\xef\xbb\xbf", "???");
 	becomes("\xf3\xa0\x80\x81", "????"); /* a tag */
