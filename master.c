@@ -26,6 +26,7 @@
 #include "lib/base/service.h"
 #include "lib/base/text.h"
 #include "lib/base/title.h"
+#include "lib/master/closing.h"
 #include "lib/master/crew.h"
 #include "lib/master/death.h"
 #include "lib/master/handover.h"
@@ -77,7 +78,9 @@ struct master {
 	char error[CREW_TEXT]; /* why the last reload failed, or "" */
 	int signals;
 	bool terminal[STDERR_FILENO + 1]; /* which standard streams are one */
-	uint64_t watchdog_ms;		  /* interval; 0: none */
+	struct closing closing;
+	bool end_due;	      /* as soon as listeners may close */
+	uint64_t watchdog_ms; /* interval; 0: none */
 	uint64_t watchdog_due_ms;
 };
 
@@ -131,12 +134,37 @@ start_for_queues(struct master *m)
 static void
 end(struct master *m, enum control_type how, int exit_status)
 {
+	struct crew *crew = &m->crew;
+
 	m->phase = ENDING;
 	m->exit_status = exit_status;
+	m->end_due = true;
+	crew->how = how;
+	crew->end_ms = crew->now_ms + crew->config.drain_timeout_ms;
+	closing_end(&m->closing); /* a reload's, which is not any more */
 	notify_status("STOPPING=1\n", "%s",
 	    how == CONTROL_STOP ? "stopping" : "draining");
+}
+
+static void
+end_crew(struct master *m)
+{
+	m->end_due = false;
 	start_for_queues(m);
-	crew_end(&m->crew, how);
+	crew_end(&m->crew, m->crew.how);
+}
+
+/* Until then all is served as ever. */
+static void
+reconcile_end(struct master *m)
+{
+	struct crew *crew = &m->crew;
+
+	if (m->end_due &&
+	    (closing_is_over(
+		 &m->closing, &crew->endpoints, NULL, crew->now_ms) ||
+		crew->now_ms >= crew->end_ms))
+		end_crew(m);
 }
 
 /* What an ending server cannot do any more. */
@@ -156,6 +184,8 @@ end_by_signal(struct master *m, enum control_type how, const char *name)
 	}
 	if (m->phase == ENDING && m->crew.how == CONTROL_STOP) {
 		log_warning("%s again: ending at once", name);
+		if (m->end_due)
+			end_crew(m);
 		crew_kill(&m->crew);
 		return;
 	}
@@ -205,6 +235,7 @@ fail_reload(struct master *m, const char *cause)
 		}
 	}
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);
+	closing_cancel(&m->closing, &crew->endpoints);
 	end_reload(m);
 }
 
@@ -349,6 +380,7 @@ commit_reload(struct master *m)
 {
 	struct crew *crew = &m->crew;
 
+	closing_end(&m->closing);
 	crew->config = m->next;
 	crew_want(crew, crew->config.workers);
 	log_limit(crew->config.log_level);
@@ -365,6 +397,20 @@ commit_reload(struct master *m)
 		else if (pair->candidate_ready)
 			crew_switch(crew, pair);
 	}
+}
+
+/* What is ready waits, for as long as it takes, for clients of the addresses
+ * that go. */
+static void
+commit_when_closed(struct master *m)
+{
+	struct crew *crew = &m->crew;
+
+	if (closing_is_over(
+		&m->closing, &crew->endpoints, &m->next, crew->now_ms))
+		commit_reload(m);
+	else
+		await_ready(m);
 }
 
 static bool
@@ -400,7 +446,7 @@ reconcile_reload(struct master *m)
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
 	if (m->phase == RELOADING && are_all_reload_ready(m))
-		commit_reload(m);
+		commit_when_closed(m);
 	if (m->phase == RELOADING && m->reload_due_ms != 0 &&
 	    m->crew.now_ms >= m->reload_due_ms)
 		fail_reload_overdue(m);
@@ -559,8 +605,10 @@ reconcile(struct master *m)
 
 	if (m->phase != ENDING && *crew->given_up)
 		give_up(m);
-	if (m->phase == ENDING)
+	if (m->phase == ENDING) {
+		reconcile_end(m);
 		return;
+	}
 	if (m->phase == STARTING && all_serve(crew))
 		become_ready(m);
 	reconcile_reload(m);
@@ -726,6 +774,8 @@ time_left(struct master *m)
 
 	if (m->phase == RELOADING)
 		due_ms = clock_earlier(due_ms, m->reload_due_ms);
+	if (m->phase == RELOADING || m->end_due)
+		due_ms = clock_earlier(due_ms, m->closing.look_ms);
 	vigil_until(&crew->vigil, crew->now_ms, due_ms);
 	wake_ms = due_ms == 0 ? 0 : due_ms + crew->vigil.missed_ms;
 	return clock_left(

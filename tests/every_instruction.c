@@ -1504,7 +1504,7 @@ verify_time(struct test *t)
 {
 	struct conn *c = &t->clients[0];
 	unsigned char bytes[TIME_BYTES + 1];
-	ssize_t count;
+	ssize_t count = -1;
 
 	while (conn_wait(t, c, POLLIN) &&
 	    (count = recv(c->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)

@@ -55,3 +55,51 @@ end_handshakes() {
 	wait_until has_workers 1
 	end_handshakes
 }
+
+# They are ended only now: nothing may have been closed yet.
+are_waited_for() {
+	log_has 'waiting for handshakes that are under way'
+}
+
+@test "handshakes that take long are ended before a reload removes an address" {
+	open_network
+	printf '%s\n' 'listen = 10.77.0.1:0' 'listen = 127.0.0.1:0' >conf
+	start_server --config conf
+	begin_handshakes
+	printf '%s\n' 'listen = 127.0.0.1:0' >conf
+	kill -HUP "$MASTER"
+	wait_until are_waited_for
+	end_handshakes
+	wait_until log_has ' reloaded: '
+}
+
+@test "handshakes that take long are ended before a reload narrows an address" {
+	open_network
+	printf '%s\n' 'listen = 0.0.0.0:7070' >conf
+	start_server --config conf
+	begin_handshakes
+	printf '%s\n' 'listen = 127.0.0.1:7070' >conf
+	kill -HUP "$MASTER"
+	wait_until are_waited_for
+	end_handshakes
+	wait_until log_has ' reloaded: '
+}
+
+@test "handshakes that take long are ended before TERM ends the server" {
+	open_network
+	start_server --workers 2 --listen 10.77.0.1:0
+	begin_handshakes
+	kill -TERM "$MASTER"
+	wait_until are_waited_for
+	end_handshakes
+	server_ends_with 0
+}
+
+@test "handshakes that never end are waited for only for a moment" {
+	open_network
+	start_server --workers 2 --listen 10.77.0.1:0
+	begin_handshakes
+	kill -TERM "$MASTER"
+	wait_until are_waited_for
+	server_ends_with 0
+}

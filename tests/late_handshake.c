@@ -174,6 +174,8 @@ open_tun(void)
 	must(ioctl(any, SIOCSIFDSTADDR, &request));
 	request.ifr_flags = IFF_UP;
 	must(ioctl(any, SIOCSIFFLAGS, &request));
+	strcpy(request.ifr_name, "lo");
+	must(ioctl(any, SIOCSIFFLAGS, &request));
 	close(any);
 }
 

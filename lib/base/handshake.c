@@ -7,9 +7,19 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+enum {
+	FIRST_MS = 1000,    /* until a SYN-ACK is sent again; then twice that */
+	RETRIES_MAX = 16,   /* enough for any age that is asked for */
+	IMPRECISION_MS = 50 /* of an age: the kernel counts in jiffies */
+};
+
 struct request {
 	struct nlmsghdr header;
 	struct inet_diag_req_v2 diag;
+};
+
+struct ages {
+	uint64_t least_ms, most_ms;
 };
 
 static bool
@@ -28,37 +38,98 @@ ask(int fd, int family, unsigned port)
 	return send(fd, &request, sizeof request, 0) == sizeof request;
 }
 
-/* The first message of the answer tells: it is a socket, or the end. */
+/* The kernel tells how many SYN-ACKs it has sent again, and when it sends the
+ * next (net/ipv4/inet_diag.c, inet_req_diag_fill). */
+static uint64_t
+age_of(const struct inet_diag_msg *handshake)
+{
+	unsigned retries = handshake->idiag_retrans;
+	uint64_t next_ms;
+
+	if (retries > RETRIES_MAX)
+		retries = RETRIES_MAX;
+	next_ms = ((2ULL << retries) - 1) * FIRST_MS;
+	return next_ms > handshake->idiag_expires
+	    ? next_ms - handshake->idiag_expires
+	    : 0;
+}
+
 static bool
-has_any(int fd, int family, unsigned port)
+is_within(const struct ages *ages, uint64_t age_ms)
+{
+	return age_ms + IMPRECISION_MS >= ages->least_ms &&
+	    age_ms <= ages->most_ms;
+}
+
+/* True where a message ends the search; then it has the result. */
+static bool
+tells(const struct nlmsghdr *message, const struct ages *ages,
+    enum handshakes *result)
+{
+	switch (message->nlmsg_type) {
+	case NLMSG_DONE:
+		*result = HANDSHAKES_NONE;
+		return true;
+	case SOCK_DIAG_BY_FAMILY:
+		*result = HANDSHAKES_SOME;
+		return is_within(ages, age_of(NLMSG_DATA(message)));
+	default:
+		*result = HANDSHAKES_UNKNOWN;
+		return true;
+	}
+}
+
+static enum handshakes
+hear(int fd, const struct ages *ages)
 {
 	union {
 		struct nlmsghdr header;
 		char bytes[8192];
 	} answer;
+	enum handshakes result;
+	ssize_t length;
 
-	return !ask(fd, family, port) ||
-	    recv(fd, &answer, sizeof answer, 0) < NLMSG_HDRLEN ||
-	    answer.header.nlmsg_type != NLMSG_DONE;
+	while ((length = recv(fd, &answer, sizeof answer, 0)) > 0) {
+		unsigned left = (unsigned)length;
+
+		for (const struct nlmsghdr *m = &answer.header;
+		     NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
+			if (tells(m, ages, &result))
+				return result;
+	}
+	return HANDSHAKES_UNKNOWN;
 }
 
-static bool
-has_any_of(int family, unsigned port)
+static enum handshakes
+look_at(int family, unsigned port, const struct ages *ages)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	bool any;
+	enum handshakes result = HANDSHAKES_UNKNOWN;
 
 	if (fd < 0)
-		return true;
-	any = has_any(fd, family, port);
+		return result;
+	if (ask(fd, family, port))
+		result = hear(fd, ages);
 	close(fd);
-	return any;
+	return result;
 }
 
 /* The kernel has a client of IPv4 in the table of IPv4, also one of a listener
  * of IPv6. */
+enum handshakes
+handshake_look(unsigned port, uint64_t least_ms, uint64_t most_ms)
+{
+	const struct ages ages = { least_ms, most_ms };
+	enum handshakes result = look_at(AF_INET, port, &ages), other;
+
+	if (result == HANDSHAKES_SOME)
+		return result;
+	other = look_at(AF_INET6, port, &ages);
+	return other == HANDSHAKES_NONE ? result : other;
+}
+
 bool
 handshake_is_under_way(unsigned port)
 {
-	return has_any_of(AF_INET, port) || has_any_of(AF_INET6, port);
+	return handshake_look(port, 0, UINT64_MAX) != HANDSHAKES_NONE;
 }

@@ -338,3 +338,11 @@ listener_begin_no_more(int fd)
 
 	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
+
+void
+listener_begin_again(int fd)
+{
+	int none = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none);
+}

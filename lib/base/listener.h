@@ -61,5 +61,7 @@ unsigned listener_queue(int fd);
  * filters are not allowed that moment remains.
  */
 void listener_begin_no_more(int fd);
+/* It stays after all. */
+void listener_begin_again(int fd);
 
 #endif

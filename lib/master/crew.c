@@ -641,7 +641,6 @@ crew_end(struct crew *crew, enum control_type how)
 {
 	crew->ending = true;
 	crew->how = how;
-	crew->end_ms = crew->now_ms + crew->config.drain_timeout_ms;
 	endpoints_remove_all(&crew->endpoints);
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		struct pair *pair = crew->slots[i].pair;
