@@ -96,6 +96,44 @@ have_received() {
 	not log_has 'was killed'
 }
 
+# A byte behind the server's close would have the kernel reset the connection
+# and throw away what the client has not read yet.
+@test "TERM: a client that sends on while it reads late gets its whole answer" {
+	start_server --workers 1
+	exec {CONN}<>"/dev/tcp/$HOST/$PORT"
+	head -c 400K /dev/zero >&"$CONN"
+	wait_until all_is_sent $((400 << 10))
+	kill -TERM "$MASTER"
+	wait_until has_sockets fin-wait-1 1
+	printf x >&"$CONN"
+	head -c 400K /dev/zero | cmp - <(head -c 400K <&"$CONN")
+	is_at_end "$CONN"
+	server_ends_with 0
+	exec {CONN}>&-
+}
+
+# all_is_sent BYTES: the worker has given its kernel the whole answer.
+all_is_sent() {
+	ask_status 1
+	log_has " $1 bytes out, "
+}
+
+# has_sockets STATE COUNT
+has_sockets() {
+	(($(sockets "$1") == $2))
+}
+
+@test "TERM does not wait for clients that have their whole answer" {
+	start_server --workers 1 --listen 127.0.0.1:0=daytime
+	exec {CONN}<>"/dev/tcp/$HOST/$PORT"
+	head -n 1 <&"$CONN"
+	is_at_end "$CONN"
+	kill -TERM "$MASTER"
+	PATIENCE=4 wait_until not is_alive "$MASTER"
+	server_ends_with 0
+	exec {CONN}>&-
+}
+
 @test "TERM: --drain-timeout is the end for a client that does not read" {
 	start_server --workers 1 --drain-timeout 1500ms
 	start_stream --connections 3 --bytes 1G --never-read --allow-cut

@@ -585,19 +585,34 @@ take_turn(struct loop *loop, int fd, struct turn *turn)
 	return reason;
 }
 
+/* The client's kernel has acknowledged all that we have sent. */
+static bool
+is_taken(const struct loop *loop, int fd)
+{
+	const struct connection *c = connection_of(loop, fd);
+
+	return ledger_taken(fd, c->sent) == c->sent;
+}
+
 /* Throws away what a client still sends that has got its whole answer: closing
  * on unread bytes would reset the connection, and the answer with it
- * (RFC 2525, 2.17). */
+ * (RFC 2525, 2.17). So would a byte that comes after the close, as long as the
+ * answer is in our kernel: a server that stops waits for that, and no longer.
+ */
 static void
 linger(struct loop *loop, int fd)
 {
 	struct slot_memory *memory = loop->memory;
+	const struct connection *c = connection_of(loop, fd);
 	ssize_t count = recv(fd, memory->input, CONNECTION_READ, MSG_DONTWAIT);
 
 	if (count > 0)
 		arm_again(loop, fd);
-	else if (count == 0 || errno != EAGAIN)
-		exchange_close(loop, fd, CLOSE_FINISHED);
+	else if (count == 0 || errno != EAGAIN ||
+	    (loop->stopping && is_taken(loop, fd)))
+		exchange_close(loop, fd,
+		    c->flags & CONNECTION_FINISHED ? CLOSE_FINISHED
+						   : CLOSE_STOPPING);
 }
 
 static void
@@ -612,6 +627,16 @@ begin_to_linger(struct loop *loop, int fd, bool readable)
 	store(c->lingering, true);
 	if (readable)
 		linger(loop, fd);
+}
+
+/* At the end of the server, of one that nothing is due to. */
+static void
+stop_serving(struct loop *loop, int fd, bool readable)
+{
+	if (is_taken(loop, fd))
+		exchange_close(loop, fd, CLOSE_STOPPING);
+	else
+		begin_to_linger(loop, fd, readable);
 }
 
 /* Does what the turn has led to. */
@@ -631,7 +656,7 @@ end_turn(struct loop *loop, int fd, const struct turn *turn,
 	else if (reason != CLOSE_NOT)
 		exchange_close(loop, fd, reason);
 	else if (loop->stopping)
-		exchange_close(loop, fd, CLOSE_STOPPING);
+		stop_serving(loop, fd, turn->readable);
 }
 
 void

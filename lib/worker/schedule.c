@@ -53,7 +53,8 @@ judge(struct loop *loop, int fd)
 	struct particulars *p = slot_particulars(loop->memory, fd);
 	const struct config *config = loop->config;
 
-	if (config->write_timeout_ms > 0 && wait_is_owed(c, p))
+	if ((config->write_timeout_ms > 0 || c->lingering) &&
+	    wait_is_owed(c, p))
 		wait_note(c, p, ledger_taken(fd, c->sent), loop->now_ms);
 	return wait_overdue(c, p, loop->now_ms, config->idle_timeout_ms,
 	    config->write_timeout_ms);
@@ -67,8 +68,10 @@ sweep_one(struct loop *loop, int fd)
 	struct slot_memory *memory = loop->memory;
 	const struct connection *c = &memory->connections[fd];
 	enum close_reason reason = judge(loop, fd);
+	/* That its answer is acknowledged is no event. */
+	bool ends = c->lingering && loop->stopping;
 
-	if (reason != CLOSE_NOT && !hear(loop, fd))
+	if ((reason != CLOSE_NOT || ends) && !hear(loop, fd))
 		return false;
 	if (reason != CLOSE_NOT)
 		reason = judge(loop, fd);

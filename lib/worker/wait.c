@@ -42,12 +42,13 @@ enum close_reason
 wait_overdue(const struct connection *c, const struct particulars *p,
     uint64_t now_ms, uint64_t idle_timeout_ms, uint64_t write_timeout_ms)
 {
-	if (c->lingering)
-		return is_after(c->progress_ms, now_ms, WAIT_LINGER_MS)
-		    ? CLOSE_FINISHED
-		    : CLOSE_NOT;
 	if (p->owed_ms != 0 && is_after(p->owed_ms, now_ms, write_timeout_ms))
 		return CLOSE_WRITE_TIMEOUT;
+	if (c->lingering)
+		return p->owed_ms == 0 &&
+			is_after(c->progress_ms, now_ms, WAIT_LINGER_MS)
+		    ? CLOSE_FINISHED
+		    : CLOSE_NOT;
 	if (waits_for_words(c) &&
 	    is_after(c->progress_ms, now_ms, idle_timeout_ms))
 		return CLOSE_IDLE_TIMEOUT;

@@ -9,8 +9,8 @@
  *                            here, or in the kernel
  *   the client to speak      nothing is pending, and the  idle-timeout
  *                            service has no more to say
- *   the client's end         it has its whole answer,     WAIT_LINGER_MS
- *                            and our FIN
+ *   the client's end         it has its whole answer,     WAIT_LINGER_MS; no
+ *                            and our FIN                  time, at a stop
  *   the service's timer      one is set                   the timer
  *   its turn                 the kernel has an event of   hang-timeout of the
  *                            it, or the service has more  call that it waits

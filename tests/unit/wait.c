@@ -119,8 +119,22 @@ who_was_answered_and_shut_down_has_a_while(void)
 	answer(10, 10, 1000);
 	wait_note(&c, &p, 0, 1000);
 	c.lingering = true;
-	CHECK(overdue(1000 + WAIT_LINGER_MS - 1) == CLOSE_NOT);
-	CHECK(overdue(1000 + WAIT_LINGER_MS) == CLOSE_FINISHED);
+	wait_note(&c, &p, 10, 1050);
+	CHECK(overdue(1050 + WAIT_LINGER_MS - 1) == CLOSE_NOT);
+	CHECK(overdue(1050 + WAIT_LINGER_MS) == CLOSE_FINISHED);
+}
+
+/* Its answer is in our kernel, and a close may take it away. */
+static void
+who_was_shut_down_and_reads_slowly_has_the_time_of_a_reader(void)
+{
+	begin();
+	answer(10, 10, 1000);
+	wait_note(&c, &p, 0, 1000);
+	c.lingering = true;
+	CHECK(wait_overdue(&c, &p, 99000, IDLE_MS, 0) == CLOSE_NOT);
+	CHECK(overdue(1000 + WRITE_MS - 1) == CLOSE_NOT);
+	CHECK(overdue(1000 + WRITE_MS) == CLOSE_WRITE_TIMEOUT);
 }
 
 int
@@ -133,5 +147,6 @@ main(void)
 	each_answer_has_its_time();
 	a_service_with_more_to_say_does_not_wait_for_words();
 	who_was_answered_and_shut_down_has_a_while();
+	who_was_shut_down_and_reads_slowly_has_the_time_of_a_reader();
 	return 0;
 }
