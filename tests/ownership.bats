@@ -258,3 +258,30 @@ counts() {
 	server_ends_with 0
 	not log_has 'drain timeout'
 }
+
+# start_to_take OPTION...: a service that has a socket of its own where VICTIM's
+# was; FIRST told it to.
+start_to_take() {
+	expect_error 'the service has closed its descriptor: closing it'
+	start_owner memory --workers 1 "$@"
+	dial
+	FIRST=$CONN
+	is_mine free
+	dial
+	VICTIM=$CONN
+	is_mine
+	CONN=$FIRST
+	is_mine take
+	is_over
+}
+
+is_mine_until_closed() {
+	is_mine && log_has 'the service has closed its descriptor: closing it'
+}
+
+@test "a connection that has become a service's own socket is late: that stays" {
+	start_to_take --idle-timeout 2s
+	wait_until is_mine_until_closed
+	is_mine
+	counts 1
+}

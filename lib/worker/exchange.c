@@ -145,14 +145,14 @@ finish_tell(struct loop *loop)
  * with one store. Between two a connection that is to be closed would live on,
  * with a rest that was kept nowhere, or watched by nobody. */
 static void
-begin_close(
-    struct loop *loop, int fd, enum close_reason reason, uint64_t number)
+begin_close(struct loop *loop, int fd, enum close_reason reason,
+    uint64_t number, uint32_t after)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
 	bool told = is_told(loop, fd, reason);
 
-	t->after = reason == CLOSE_TAKEN ? t->phase : PHASE_IDLE;
+	t->after = after;
 	t->generation = memory->connections[fd].generation;
 	t->reason = reason;
 	t->closed = memory->counters.closed + 1;
@@ -167,23 +167,28 @@ begin_close(
 		finish_close(loop);
 }
 
+/* A service may have closed the descriptor, and its number be a file of its own
+ * by now, which is left alone. */
 void
 exchange_close(struct loop *loop, int fd, enum close_reason reason)
 {
-	begin_close(loop, fd, reason, 0);
+	if (reason != CLOSE_NO_MEMORY && exchange_has_lost(loop, fd))
+		reason = CLOSE_TAKEN;
+	begin_close(loop, fd, reason, 0, PHASE_IDLE);
 }
 
 void
 exchange_hand(struct loop *loop, int fd, uint64_t number)
 {
-	begin_close(loop, fd, CLOSE_HANDED, number);
+	begin_close(loop, fd, CLOSE_HANDED, number, PHASE_IDLE);
 }
 
 void
 exchange_claim(struct loop *loop, int fd)
 {
 	if (connection_is_open(connection_of(loop, fd)))
-		begin_close(loop, fd, CLOSE_TAKEN, 0);
+		begin_close(
+		    loop, fd, CLOSE_TAKEN, 0, loop->memory->transaction.phase);
 }
 
 /* A transaction ends in none, or in the connection's end: its reason would be
@@ -262,24 +267,28 @@ keep_rest(struct loop *loop, const struct connection *c)
 	store(memory->sweep_wanted, 1);
 }
 
-/* Reports the connection again, if it is ready: its edge has been used up.
- * Returns false where the descriptor is not the connection's any more, as the
- * epoll instance knows each file by its number and itself (epoll_ctl(2)). */
-static bool
+/* Reports the connection again, if it is ready: its edge has been used up. */
+static void
 arm_again(struct loop *loop, int fd)
 {
 	const struct connection *c = connection_of(loop, fd);
 
-	return loop_watch(loop, EPOLL_CTL_MOD, fd,
-		   c->lingering ? EXCHANGE_QUIET : EXCHANGE_EVENTS,
-		   c->generation) == 0;
+	loop_watch(loop, EPOLL_CTL_MOD, fd,
+	    c->lingering ? EXCHANGE_QUIET : EXCHANGE_EVENTS, c->generation);
 }
 
+/* The epoll instance knows each file by its number and itself (epoll_ctl(2)):
+ * it is asked by watching for what is watched for already. */
 bool
 exchange_has_lost(struct loop *loop, int fd)
 {
-	return connection_is_open(connection_of(loop, fd)) &&
-	    !arm_again(loop, fd);
+	const struct connection *c = connection_of(loop, fd);
+	bool quiet =
+	    c->lingering || (connection_pending(c) == 0 && c->flags == 0);
+
+	return connection_is_open(c) &&
+	    loop_watch(loop, EPOLL_CTL_MOD, fd,
+		quiet ? EXCHANGE_QUIET : EXCHANGE_EVENTS, c->generation) < 0;
 }
 
 /* Sends the answer, which lies from t->answer_offset on and is t->answer to

@@ -23,6 +23,9 @@ schedule_look(struct loop *loop)
  * that would come again, so a worker that dies between two transactions of it
  * leaves it in the journal. Without that, a connection that its timer's call
  * has finished would never be shut down.
+ *
+ * An event would prove that the descriptor is the connection's. A service may
+ * have closed it, and its number be a file of its own, which is not read here.
  */
 static void
 serve(struct loop *loop, int fd, uint32_t events)
@@ -30,6 +33,10 @@ serve(struct loop *loop, int fd, uint32_t events)
 	struct slot_memory *memory = loop->memory;
 	struct epoll_event *entry = &memory->events[SLOT_EVENTS];
 
+	if (exchange_has_lost(loop, fd)) {
+		exchange_claim(loop, fd);
+		return;
+	}
 	loop_name(entry, fd, memory->connections[fd].generation);
 	store(entry->events, events);
 	exchange_serve(loop, fd, events);

@@ -2,7 +2,8 @@
  * A service that owns a descriptor, for tests/ownership.bats: `start` opens it,
  * and each line that a client says is answered with whether it is the same
  * still. The argument is a list of words, divided by commas, done in order. At
- * the line "free" it closes a file, at "again" the same number once more.
+ * the line "free" it closes a file, at "again" the same number once more; at
+ * "take" it does so and has a socket of its own there, with a byte to be read.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -23,6 +24,7 @@
 static int own = -1;
 static struct stat identity;
 static int freed = -1;
+static bool has_byte; /* `own` is a socket with a byte */
 
 static int
 open_listener(void)
@@ -91,9 +93,36 @@ static bool
 is_mine(void)
 {
 	struct stat now;
+	char byte;
 
 	return fstat(own, &now) == 0 && now.st_dev == identity.st_dev &&
-	    now.st_ino == identity.st_ino;
+	    now.st_ino == identity.st_ino &&
+	    (!has_byte || recv(own, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+}
+
+static void
+take(int fd)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0 ||
+	    write(pair[1], "b", 1) != 1)
+		return;
+	own = dup2(pair[0], fd);
+	close(pair[0]);
+	fstat(own, &identity);
+	has_byte = true;
+}
+
+static void
+misbehave(const char *word)
+{
+	if (strncmp(word, "free", 4) == 0)
+		close(freed = open("/dev/null", O_RDONLY | O_CLOEXEC));
+	else if (strncmp(word, "again", 5) == 0)
+		close(freed);
+	else if (strncmp(word, "take", 4) == 0)
+		take(freed);
 }
 
 static size_t
@@ -104,10 +133,7 @@ owner_input(
 
 	if (!end)
 		return 0;
-	if (*bytes == 'f')
-		close(freed = open("/dev/null", O_RDONLY | O_CLOEXEC));
-	if (*bytes == 'a')
-		close(freed);
+	misbehave((const char *)bytes);
 	preforkd_replyf(conn, is_mine() ? "mine\n" : "lost\n");
 	return (size_t)(end - bytes) + 1;
 }
