@@ -206,7 +206,8 @@ build/tests/owner.so build/tests/tick.so: build/tests/%.so: tests/services/%.c i
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
 		build/tests/tick.so build/tests/relay.so \
-		build/tests/relay-2.so build/tests/evil.so $(EXAMPLES) $(OWN)
+		build/tests/relay-2.so build/tests/evil.so build/bench/naive \
+		$(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 
