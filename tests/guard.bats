@@ -10,9 +10,9 @@ WITNESSES=5
 # What a worker that is taken over says in the log is its own affair, and so is
 # what becomes of it; errors of the master or the other slot are not.
 setup_evil() {
-	expect_error ' (worker|standby|candidate|seed) 0: '
-	expect_error 'master: (worker|standby|slot) 0 '
-	expect_error 'master: slot 0: '
+	allow_error ' (worker|standby|candidate|seed) 0: '
+	allow_error 'master: (worker|standby|slot) 0 '
+	allow_error 'master: slot 0: '
 	# A sanitizer would take the signals for its own.
 	export ASAN_OPTIONS=handle_segv=0:handle_abort=0:handle_sigbus=0
 	ASAN_OPTIONS+=:handle_sigfpe=0:handle_sigill=0:detect_leaks=0
@@ -132,7 +132,7 @@ all_is_well() {
 
 @test "a process of nobody's that a slot names is not signalled" {
 	setup_evil
-	sleep 1000 3>&- &
+	tail -f /dev/null 3>&- &
 	local stranger=$!
 	evil name "$stranger"
 	evil name "$stranger"

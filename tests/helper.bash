@@ -19,7 +19,8 @@ setup() {
 	SERVERS=()           # masters started by this test
 	CLIENTS=()           # other processes started by this test
 	LOGS=()              # the servers' logs
-	EXPECTED_ERRORS=()   # patterns of errors that the logs may hold
+	EXPECTED_ERRORS=()   # patterns of errors that the logs must hold
+	ALLOWED_ERRORS=()    # patterns of errors that the logs may hold
 	cd "$BATS_TEST_TMPDIR" || return
 }
 
@@ -340,9 +341,14 @@ server_ends_with() {
 	fi
 }
 
-# expect_error PATTERN: such error lines are what the test wants to see.
+# expect_error PATTERN: the log must hold such an error line at the end.
 expect_error() {
 	EXPECTED_ERRORS+=("$1")
+}
+
+# allow_error PATTERN: the log may hold such error lines; chance decides.
+allow_error() {
+	ALLOWED_ERRORS+=("$1")
 }
 
 show_logs() {
@@ -392,10 +398,36 @@ errors() {
 		grep -Eh '^<3>|^[^ ]+Z error ' "${LOGS[@]}" || true
 }
 
-# allowed_errors: one pattern for all that the test expects.
-allowed_errors() {
-	local IFS='|'
-	echo "${EXPECTED_ERRORS[*]:-nothing is expected}"
+# no_error_is_missing ERRORS: each that a completed test expects is among them.
+no_error_is_missing() {
+	local pattern failed=0
+	[[ $BATS_TEST_COMPLETED && -z $BATS_TEST_SKIPPED ]] || return 0
+	for pattern in "${EXPECTED_ERRORS[@]}"; do
+		if ! grep -Eq -- "$pattern" <<<"$1"; then
+			echo "an error that was expected has not come: $pattern"
+			failed=1
+		fi
+	done
+	return "$failed"
+}
+
+# unexpected_errors ERRORS: those that the test neither expects nor allows.
+unexpected_errors() {
+	local IFS='|' patterns
+	patterns=("${EXPECTED_ERRORS[@]}" "${ALLOWED_ERRORS[@]}")
+	grep -Ev -- "${patterns[*]:-nothing is expected}" <<<"$1" | grep .
+}
+
+# check_errors ERRORS: they are what the test wants to see.
+check_errors() {
+	local found failed=0
+	no_error_is_missing "$1" || failed=1
+	if found=$(unexpected_errors "$1"); then
+		echo "errors in the log that were not expected:"
+		echo "$found"
+		failed=1
+	fi
+	return "$failed"
 }
 
 check_logs() {
@@ -407,11 +439,7 @@ check_logs() {
 			failed=1
 		fi
 	done
-	if found=$(errors | grep -Ev -- "$(allowed_errors)"); then
-		echo "errors in the log that were not expected:"
-		echo "$found"
-		failed=1
-	fi
+	check_errors "$(errors)" || failed=1
 	return "$failed"
 }
 

@@ -109,8 +109,8 @@ end_honest() {
 }
 
 @test "new connections do not go where a call hangs" {
-	expect_error 'the service failed on its input'
-	expect_error 'hangs: aborting it'
+	allow_error 'the service failed on its input'
+	allow_error 'hangs: aborting it'
 	start_crashing --workers 2 --hang-timeout 20s
 	start_provoking 1 loop
 	wait_until log_has 'does not move: steering away from it'
@@ -146,7 +146,7 @@ end_honest() {
 
 # Progress counts, not age.
 @test "a worker that is busy for longer than the time-out does not hang" {
-	start_crashing --workers 1 --hang-timeout 200ms
+	start_crashing --workers 1 --hang-timeout 500ms
 	start_stream --connections 20 --bytes 100G
 	wait_until stream_says answered
 	holds_for 2 not log_has 'hangs'
@@ -403,20 +403,18 @@ has_slots() {
 	wait_until has_slots 2
 }
 
-@test "a write beyond the end of the buffer does not leave a dead slot" {
+@test "a write beyond the end of the buffer costs its connection alone" {
 	expect_error 'the service failed on its input'
-	expect_error 'is damaged: resetting it'
-	expect_error 'connections are lost'
 	start_crashing --workers 1
-	start_honest 20 --allow-cut --seconds 200
+	start_honest 20
 	local damage
 	for damage in 1 64 4096 100000 2000000; do
 		provoke 1 "overrun $damage"
+		ended 1 reset
 		stream --connections 20
 	done
-	# Each is served on or closed; none hangs.
-	end_stream
-	[ "$(summary late)" -eq 0 ]
+	faults_logged 5
+	end_honest 20
 }
 
 # A status of 0 says that a worker has ended as ordered, or that the service has

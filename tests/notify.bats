@@ -81,7 +81,7 @@ states_are() {
 	line=$(grep RELOADING=1 "$MESSAGES")
 	received=${line#* } received=${received%% *}
 	said=${line#*MONOTONIC_USEC=} said=${said%%|*}
-	((received - said >= 0 && received - said < 1000000))
+	((received - said >= 0 && received - said < 10000000))
 }
 
 @test "failed reload: RELOADING=1, then READY=1 and the reason" {
@@ -89,7 +89,8 @@ states_are() {
 	printf 'listen = 127.0.0.1:0\nworkers = 2\n' >preforkd.conf
 	start_server --config preforkd.conf
 	printf 'listen = 127.0.0.1:0\nworkers = none\n' >preforkd.conf
-	expect_error 'reload failed|workers: invalid value'
+	expect_error 'reload failed: '
+	expect_error 'master: .*: workers: invalid value'
 	reload
 	wait_until states_are 'READY=1 RELOADING=1 READY=1 '
 	wait_until told 'STATUS=[^|]*reload failed: [^|]*workers: [^|]*'

@@ -170,7 +170,8 @@ refuses_to_start() {
 }
 
 @test "a message beyond the limit, and a reply beyond what one call may" {
-	expect_error 'longer than the service.s limit|more than PREFORKD_REPLY_MAX'
+	expect_error 'longer than the service.s limit'
+	expect_error 'more than PREFORKD_REPLY_MAX'
 	expect_error 'consumed more than there was'
 	start_probe --workers 1
 	dial
@@ -333,7 +334,7 @@ sum_is_exact() {
 }
 
 @test "a broken service fails the reload, and everything goes on" {
-	expect_error 'reload failed: |^.* error '
+	expect_error 'reload failed: '
 	ulimit -c 0
 	export ASAN_OPTIONS=handle_segv=0
 	start_probe_conf one

@@ -170,10 +170,6 @@ check_journal() {
 		echo "$found"
 		failed=1
 	fi
-	if found=$(journal -o cat -p err | grep -Ev -- "$(allowed_errors)"); then
-		echo "errors in the journal that were not expected:"
-		echo "$found"
-		failed=1
-	fi
+	check_errors "$(journal -o cat -p err)" || failed=1
 	return "$failed"
 }
