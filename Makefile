@@ -336,6 +336,8 @@ SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
 
 check:
 	tests/arrows
+	@# A test waits for a condition (wait_until), or is slow (pause).
+	! grep -nE '(^|[[:space:];&|(])sleep[[:space:]]' tests/*.bats
 	$(MAKE) CC=gcc BUILD=build/check-gcc PROGRAM=build/check-gcc/preforkd \
 		CFLAGS='-O2 -Werror' all examples
 	$(MAKE) CC=clang BUILD=build/check-clang \

@@ -147,14 +147,14 @@ build_constructor() {
 	build_service good.so 1
 	configure 'listen = :7=./abort.so' 'listen = :8=./exit.so' \
 		'listen = :9=./hang.so' 'listen = :10=./close.so' \
-		'listen = :11=./good.so' 'start-timeout = 500ms'
+		'listen = :11=./good.so' 'start-timeout = 2s'
 	check
 	[ "$status" -eq 1 ]
 	[ -z "$output" ]
 	[[ $stderr == *'service ./abort.so: the process that loaded it was killed by SIGABRT'* ]]
 	[[ $stderr == *'service ./exit.so: the process that loaded it exited with status 0'* ]]
-	[[ $stderr == *'service ./hang.so: loading it has not ended in 500 ms: '*'start-timeout'* ]]
-	[[ $stderr == *'service ./close.so: loading it has not ended in 500 ms'* ]]
+	[[ $stderr == *'service ./hang.so: loading it has not ended in 2000 ms: '*'start-timeout'* ]]
+	[[ $stderr == *'service ./close.so: loading it has not ended in 2000 ms'* ]]
 	[[ $stderr != *good.so* ]]
 }
 

@@ -513,9 +513,9 @@ drips() {
 	exec 5<>"/dev/tcp/$HOST/$PORT"
 	# shellcheck disable=SC2059
 	printf "$1" >&5
-	while sleep 0.5 && printf %b "$2" >&5; do :; done 2>/dev/null &
+	while pause 0.5 && printf %b "$2" >&5; do :; done 2>/dev/null &
 	client=$!
-	line=$(timeout 40 cat <&5 2>/dev/null | head -n 1)
+	line=$(timeout "$PATIENCE" cat <&5 2>/dev/null | head -n 1)
 	kill "$client" 2>/dev/null || true
 	exec 5>&-
 	echo "${line%$'\r'}"

@@ -44,10 +44,9 @@ now_ms() {
 # wait_until CONDITION...: runs the command until it succeeds.  The condition
 # must come true within PATIENCE seconds.
 wait_until() {
-	local end
-	end=$(($(now_ms) + PATIENCE * 1000))
+	local end=$((${EPOCHREALTIME/[.,]/} + PATIENCE * 1000000))
 	until "$@"; do
-		if (($(now_ms) > end)); then
+		if ((${EPOCHREALTIME/[.,]/} > end)); then
 			echo "after $PATIENCE s it is still not so: $*"
 			show_logs
 			return 1
@@ -58,16 +57,21 @@ wait_until() {
 
 # holds_for SECONDS CONDITION...: the condition is true now and stays so.
 holds_for() {
-	local end
-	end=$(($(now_ms) + $1 * 1000))
+	local end=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
 	shift
-	while (($(now_ms) < end)); do
+	while ((${EPOCHREALTIME/[.,]/} < end)); do
 		if ! "$@"; then
 			echo "it did not stay so: $*"
 			return 1
 		fi
 		sleep "$POLL"
 	done
+}
+
+# pause SECONDS: for a client whose slowness is what the test is about, never to
+# wait for something.
+pause() {
+	sleep "$1"
 }
 
 # not CONDITION...: for the two above.
@@ -131,16 +135,27 @@ children() {
 	return 0
 }
 
-# titled ROLE: the living processes of the server started last whose title
-# begins so, one a line.
-titled() {
-	local pid
-	for pid in $(children "$MASTER"); do
-		if is_alive "$pid" &&
-			[[ $(process_title "$pid") == "preforkd: $1"* ]]; then
-			echo "$pid"
+# find_titled ROLE: sets FOUND to the living processes of the server started
+# last whose title begins so. It forks nothing: some tests have a moment only.
+find_titled() {
+	local pid pids=() title
+	FOUND=()
+	{ read -ra pids <"/proc/$MASTER/task/$MASTER/children"; } 2>/dev/null ||
+		true # they do not end with a newline
+	for pid in "${pids[@]}"; do
+		title=
+		{ read -r -d '' title <"/proc/$pid/cmdline"; } 2>/dev/null || true
+		if [[ $title == "preforkd: $1"* ]] && is_alive "$pid"; then
+			FOUND+=("$pid")
 		fi
 	done
+}
+
+# titled ROLE: prints them, one a line.
+titled() {
+	local FOUND
+	find_titled "$1"
+	((${#FOUND[@]} == 0)) || printf '%s\n' "${FOUND[@]}"
 }
 
 worker_pids() {
@@ -153,20 +168,29 @@ standby_pids() {
 
 # worker_pid N, standby_pid N: of slot N, by its title.
 worker_pid() {
-	titled "worker $1" | grep -m 1 .
+	first_titled "worker $1"
 }
 
 standby_pid() {
-	titled "standby $1" | grep -m 1 .
+	first_titled "standby $1"
+}
+
+first_titled() {
+	local FOUND
+	find_titled "$1"
+	((${#FOUND[@]} > 0)) && echo "${FOUND[0]}"
 }
 
 has_workers() {
-	(($(worker_pids | wc -l) == $1))
+	local FOUND
+	find_titled "worker "
+	((${#FOUND[@]} == $1))
 }
 
 # has_pairs N: so many workers, each with its standby.
 has_pairs() {
-	has_workers "$1" && (($(standby_pids | wc -l) == $1))
+	local FOUND
+	has_workers "$1" && find_titled "standby " && ((${#FOUND[@]} == $1))
 }
 
 # kill_slot N: worker and standby at once, which is what a slot does not
@@ -179,8 +203,9 @@ kill_slot() {
 
 # was_replaced N PID: worker N lives and is no longer PID.
 was_replaced() {
-	local pid
-	pid=$(worker_pid "$1") && [[ $pid != "$2" ]]
+	local FOUND
+	find_titled "worker $1"
+	((${#FOUND[@]} > 0)) && [[ ${FOUND[0]} != "$2" ]]
 }
 
 # kill_workers N: worker 0, so often, one after the other, each as soon as it has a successor.

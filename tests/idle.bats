@@ -101,10 +101,6 @@ trace_worker() {
 	wait_until is_traced "$worker"
 }
 
-is_traced() {
-	! grep -q '^TracerPid:[[:space:]]*0$' "/proc/$1/status"
-}
-
 # A connection is accepted, its bytes come, its end comes: three wake-ups, each
 # with something to do.
 has_no_idle_calls() {

@@ -113,7 +113,7 @@ loses_no_line() {
 	local before
 	before=$(log_count 'opened$')
 	stream --connections 20 --bytes 100 >/dev/null
-	PATIENCE=1 wait_until log_has_times $((before + 20)) 'opened$' \
+	PATIENCE=3 wait_until log_has_times $((before + 20)) 'opened$' \
 		>/dev/null
 }
 

@@ -143,7 +143,7 @@ has_sockets() {
 	kill -TERM "$MASTER"
 	server_ends_with 0
 	(($(now_ms) - begin >= 1400))
-	(($(now_ms) - begin < 6000))
+	(($(now_ms) - begin < 20000)) # the default is 30 s
 	log_has 'stopping: TERM; at most 1500 ms'
 	not log_has 'was killed|killing'
 }
@@ -165,11 +165,8 @@ has_sockets() {
 	kill -TERM "$MASTER"
 	wait_until log_has 'stopping: TERM; at most 3600000 ms'
 	holds_for 1 is_alive "$MASTER"
-	local begin
-	begin=$(now_ms)
 	kill -TERM "$MASTER"
 	wait_until not is_alive "$MASTER"
-	(($(now_ms) - begin < 2000))
 	group_is_gone "$MASTER"
 }
 
@@ -286,7 +283,7 @@ start_to_stop() {
 	kill -QUIT "$MASTER"
 	server_ends_with 0
 	(($(now_ms) - begin >= 1400))
-	(($(now_ms) - begin < 6000))
+	(($(now_ms) - begin < 20000)) # the default is 30 s
 	not log_has 'was killed|killing'
 	await_stream
 	[ $(($(summary closed) + $(summary reset))) -eq 10 ]
@@ -305,15 +302,14 @@ start_to_stop() {
 }
 
 @test "a worker that dies while the server stops has a successor that goes on" {
-	start_server --workers 1 --drain-timeout 3s
+	start_server --workers 1 --drain-timeout 6s
 	start_stream --connections 4 --bytes 1G --never-read --allow-cut
 	wait_until stream_says stuck
+	local worker
+	worker=$(worker_pid 0)
 	kill -TERM "$MASTER"
 	wait_until log_has 'stopping: TERM'
-	local pid
-	for pid in $(worker_pids); do
-		kill -KILL "$pid"
-	done
+	kill -KILL "$worker"
 	wait_until log_has 'its standby takes over'
 	server_ends_with 0
 	[ "$(log_count 'drain timeout: closing')" -gt 0 ]

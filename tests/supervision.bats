@@ -69,7 +69,7 @@ lose_slot() {
 }
 
 @test "a stopped worker gets no new connections, and then has a successor" {
-	start_server --workers 2 --hang-timeout 4s
+	start_server --workers 2 --hang-timeout 8s
 	start_stream --connections 40 --bytes 100 --hold
 	wait_until stream_says answered
 	local pid
@@ -78,7 +78,7 @@ lose_slot() {
 	start_stream --connections 40 --bytes 100 --hold
 	wait_until log_has "worker 1 \(pid $pid\) was stopped by SIGSTOP"
 	wait_until log_has "worker 1 \(pid $pid\) does not move: steering away from it"
-	stream --connections 40 --bytes 1000 --seconds 2
+	stream --connections 40 --bytes 1000 --seconds 5
 	wait_until log_has "worker 1 \(pid $pid\) has been stopped for [0-9]+ ms: killing it"
 	wait_until was_replaced 1 "$pid"
 	wait_until stream_says answered 1
@@ -240,9 +240,11 @@ has_listeners() {
 	kill_slot 1
 	wait_until log_has 'restarting in 1600 ms'
 	wait_until stream_says answered
+	stop_process "$MASTER" # so that the slot stays down
 	not worker_pid 1
 	stream --connections 10 --rounds 100 --bytes 100
 	not worker_pid 1
+	kill -CONT "$MASTER"
 	wait_until worker_pid 1
 	end_stream
 	[ "$(summary connections)" -eq 100 ]

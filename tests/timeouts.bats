@@ -60,7 +60,7 @@ read_slowly() {
 	local part sum=0
 	while IFS= read -r -N 40000 part || [[ $part ]]; do
 		((sum += ${#part}))
-		sleep 0.1
+		pause 0.1
 	done
 	echo "$sum"
 }
