@@ -159,7 +159,8 @@ build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 TESTS = tests
 # Most tests wait for something; twice the CPUs keep them busy.
 JOBS = $(shell echo $$((2 * $$(nproc))))
-TEST_PROGRAMS = $(patsubst tests/%.c,build/tests/%,\
+TEST_FOLDERS = build/tests/stream build/tests/chaos
+TEST_PROGRAMS = $(TEST_FOLDERS) $(patsubst tests/%.c,build/tests/%,\
 	$(wildcard tests/*.c tests/unit/*.c))
 
 # The server with a service that breaks on demand.
@@ -215,6 +216,15 @@ build/tests/%: tests/%.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(TEST_LDFLAGS) -o $@ \
 		$(filter %.c,$^)
+
+# Those that are more than a file.
+build/tests/stream: $(wildcard tests/stream/*.[ch])
+build/tests/chaos: $(wildcard tests/chaos/*.[ch])
+$(TEST_FOLDERS): $(wildcard tests/common/*.h) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -o $@ $(filter %.c,$^)
+
+build/tests/provoke build/tests/ledger_race: tests/common/clock.h
 
 # A unit test links its own module and what that stands on: nothing else.
 build/tests/unit/restart: lib/master/restart.c
@@ -326,10 +336,10 @@ build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
 # ---- checks ----------------------------------------------------------------
 
 C_FILES = $(wildcard *.c *.h lib/*/*.[ch] services/*.[ch] tests/*.[ch] \
-	tests/unit/*.[ch] tests/services/*.[ch] bench/*.[ch] \
+	tests/*/*.[ch] bench/*.[ch] \
 	bench/peers/*.[ch] include/*.h examples/*.c \
 	examples/http/*.[ch] fuzz/*.[ch])
-CHECKED = $(SOURCES) $(wildcard tests/*.c tests/unit/*.c tests/services/*.c \
+CHECKED = $(SOURCES) $(wildcard tests/*.c tests/*/*.c \
 	bench/*.c examples/*.c examples/http/*.c fuzz/*.c) $(PEER_SOURCES)
 SHELL_FILES = .ci/run $(wildcard tests/*.bats tests/*.bash tests/systemd-box) \
 	tests/inject tests/arrows bench/takeover examples/new-service

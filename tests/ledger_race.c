@@ -23,10 +23,10 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lib/worker/ledger.h"
+#include "tests/common/clock.h"
 
 enum {
 	BYTES = 64,	/* the most of one step */
@@ -75,15 +75,6 @@ die(const char *what)
 {
 	perror(what);
 	exit(2);
-}
-
-static int64_t
-clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* No call is short enough. */

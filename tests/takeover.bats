@@ -10,7 +10,7 @@ setup_file() {
 	export SECONDS_EACH=${SECONDS_EACH:-4}
 }
 
-# chaos OPTIONS...: kills, loads and verdict in one program (chaos.c).
+# chaos OPTIONS...: kills, loads and verdict in one program (tests/chaos).
 chaos() {
 	# Sanitizers slow the server down, so that the next kill would find a
 	# slot that has not mended the last one: two deaths at once.

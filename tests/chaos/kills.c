@@ -1,0 +1,134 @@
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "tests/chaos/chaos.h"
+#include "tests/common/random.h"
+
+enum {
+	REST_MS = 1000, /* see note_kill */
+	SLOW_MS = 100,	/* of a take-over, see note_mended */
+};
+
+const struct signal_kind signal_kinds[SIGNALS] = {
+	[BY_KILL] = { "KILL", SIGKILL },
+	[BY_SEGV] = { "SEGV", SIGSEGV },
+	[BY_ABRT] = { "ABRT", SIGABRT },
+	[BY_TERM] = { "TERM", SIGTERM },
+};
+
+static bool
+is_mended(const struct crew *crew, unsigned slot)
+{
+	return crew->have[WORKER][slot] == 1 && crew->sure[slot] > 0;
+}
+
+/* A slot that has been slow to mend then serves for as long as that took:
+ * otherwise a slow machine would do nothing but take over. */
+static void
+note_mended(struct chaos *c, const struct crew *crew)
+{
+	int64_t took_ms;
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		if (c->killed_ms[i] == 0 || !is_mended(crew, i))
+			continue;
+		took_ms = c->now_ms - c->killed_ms[i];
+		if (took_ms > c->slowest_ms)
+			c->slowest_ms = took_ms;
+		if (took_ms > SLOW_MS)
+			c->next_ms[i] = c->now_ms + took_ms;
+		c->killed_ms[i] = 0;
+	}
+}
+
+static bool
+may_die(const struct chaos *c, const struct crew *crew, const struct member *m)
+{
+	if (m->role == OTHER || m->role == SEED || is_marked(c, m->pid) ||
+	    !is_mended(crew, m->slot) || c->now_ms < c->next_ms[m->slot])
+		return false;
+	return c->opt.whom & (m->role == WORKER ? WORKERS : STANDBYS);
+}
+
+/* In the midst of a reload one of two standbys may be on its way out, and the
+ * worker may have been told to end: neither can be seen from outside. From then
+ * on only a standby that comes later is one for certain, or whoever is still
+ * there after a while. */
+static void
+note_kill(struct chaos *c, const struct crew *crew, const struct member *m)
+{
+	unsigned i, count = 0;
+
+	c->kills[m->role]++;
+	c->killed_ms[m->slot] = c->now_ms;
+	if (c->opt.log != NULL)
+		dprintf(c->log, "chaos: a signal to %s %u (pid %d)\n",
+		    role_names[m->role], m->slot, (int)m->pid);
+	c->marked[c->marked_count++ % MARKED] = m->pid;
+	if (m->role != CANDIDATE && crew->have[STANDBY][m->slot] == 1 &&
+	    crew->have[CANDIDATE][m->slot] == 0)
+		return;
+	for (i = 0; i < crew->count && count < DOUBTED; i++)
+		if (crew->members[i].role == STANDBY &&
+		    crew->members[i].slot == m->slot)
+			c->doubted[m->slot][count++] = crew->members[i].pid;
+	c->rest_ms[m->slot] = c->now_ms + REST_MS + 10 * c->slowest_ms;
+}
+
+static int
+choose_signal(struct chaos *c)
+{
+	uint64_t i;
+
+	do
+		i = random_below(&c->random, SIGNALS);
+	while (!c->opt.by[i]);
+	return signal_kinds[i].number;
+}
+
+static bool
+kill_one(struct chaos *c)
+{
+	struct member *candidates[CREW];
+	struct crew crew;
+	unsigned count = 0, i;
+	int number = choose_signal(c);
+
+	crew_read(c, &crew);
+	note_mended(c, &crew);
+	for (i = 0; i < crew.count; i++)
+		if (may_die(c, &crew, &crew.members[i]))
+			candidates[count++] = &crew.members[i];
+	if (count == 0)
+		return false;
+	i = (unsigned)random_below(&c->random, count);
+	if (kill(candidates[i]->pid, number) < 0)
+		return false;
+	if (number == SIGTERM)
+		c->kills[OTHER]++; /* is to be ignored */
+	else
+		note_kill(c, &crew, candidates[i]);
+	return true;
+}
+
+uint64_t
+kills_of_all(const struct chaos *c)
+{
+	return c->kills[OTHER] + c->kills[WORKER] + c->kills[STANDBY] +
+	    c->kills[CANDIDATE];
+}
+
+/* Does what is due. Where nobody may be killed yet it looks again soon. */
+void
+act(struct chaos *c)
+{
+	if (c->opt.whom != 0 && c->now_ms >= c->kill_ms && kill_one(c)) {
+		c->kill_ms += (int64_t)c->opt.interval_ms;
+		if (c->kill_ms <= c->now_ms) /* what was missed is missed */
+			c->kill_ms = c->now_ms + (c->opt.interval_ms > 0);
+	}
+	if (c->opt.reloads > 0 && c->now_ms >= c->reload_ms) {
+		c->reload_ms = c->now_ms + 10000 / (int64_t)c->opt.reloads;
+		c->reloads += kill(c->master, SIGHUP) == 0;
+	}
+}
