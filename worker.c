@@ -33,6 +33,7 @@
 #include "lib/worker/order.h"
 #include "lib/worker/output.h"
 #include "lib/worker/schedule.h"
+#include "lib/worker/standard.h"
 #include "lib/worker/standby.h"
 #include "lib/worker/tidy.h"
 
@@ -628,10 +629,13 @@ load_services(struct worker *w, int control)
 	struct voice voice = { w, control, false };
 	const struct services_witness witness = { tell_doing, &voice };
 	char error[SERVICE_ERROR];
+	bool loaded;
 
 	w->services = (struct services) { .count = 0 };
-	if (services_load(&w->services, &w->config, &witness, error) &&
-	    services_start(&w->services, &w->config, &witness, error))
+	loaded = services_load(&w->services, &w->config, &witness, error) &&
+	    services_start(&w->services, &w->config, &witness, error);
+	standard_fill(); /* before a listener, or the next client, is there */
+	if (loaded)
 		return true;
 	snprintf(message.text, sizeof message.text, "%s", error);
 	tell(w, control, &message, -1);

@@ -24,6 +24,7 @@ static const struct {
 	{ "clone", SYS_clone },
 	{ "close", SYS_close },
 	{ "clock_nanosleep", SYS_clock_nanosleep },
+	{ "dup2", SYS_dup2 },
 	{ "recvmsg", SYS_recvmsg },
 };
 

@@ -285,3 +285,86 @@ is_mine_until_closed() {
 	is_mine
 	counts 1
 }
+
+# --- a service that closes stdin, stdout and stderr ------------------------------
+
+# dial_many COUNT: so many connections more, CONNS, all of them served.
+dial_many() {
+	for _ in $(seq "$1"); do
+		dial
+		CONNS+=("$CONN")
+	done
+	all_are_mine
+}
+
+# all_are_mine [LINE]
+all_are_mine() {
+	for CONN in "${CONNS[@]}"; do
+		is_mine "$@"
+	done
+}
+
+# no_client_is_standard ROLE: nor is anything else there.
+no_client_is_standard() {
+	local number
+	for number in 0 1 2; do
+		[ "$(readlink "/proc/$(titled "$1")/fd/$number")" = /dev/null ]
+	done
+}
+
+@test "a service that closes stdin, stdout and stderr as it starts is served" {
+	CONNS=()
+	start_owner memory,bare --workers 1
+	dial_many 5
+	no_client_is_standard 'worker 0'
+	kill -KILL "$(worker_pid 0)"
+	all_are_mine
+}
+
+@test "no client has the number of stdin, stdout or stderr that a call has closed" {
+	CONNS=()
+	start_owner memory --workers 2
+	dial_many 8
+	all_are_mine bare
+	dial_many 8
+	no_client_is_standard 'worker 0'
+	no_client_is_standard 'worker 1'
+	# Worker 0 is brought the others' connections.
+	all_are_mine bare
+	kill -TTOU "$MASTER"
+	wait_until log_has 'worker 1 .* has drained'
+	all_are_mine
+	no_client_is_standard 'worker 0'
+}
+
+@test "the same where the worker is killed as it accepts one there" {
+	start_owner memory --workers 1
+	dial
+	is_mine bare
+	hold 'worker 0' accept4 exit 1
+	dial
+	await_word held
+	kill_held
+	is_mine
+	no_client_is_standard 'worker 0'
+	is_mine
+}
+
+@test "the same where it is killed as it has moved that one to another number" {
+	start_owner memory --workers 1
+	dial
+	is_mine bare
+	hold 'worker 0' dup2 entry 1
+	dial
+	await_word held
+	kill_held
+	is_mine
+	no_client_is_standard 'worker 0'
+	exec {CONN}>&-
+	wait_until has_sockets_left 1
+}
+
+# has_sockets_left COUNT: nothing else holds a socket of the server.
+has_sockets_left() {
+	(($(sockets connected) == $1))
+}

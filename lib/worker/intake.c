@@ -12,6 +12,7 @@
 #include "lib/worker/call.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/order.h"
+#include "lib/worker/standard.h"
 
 enum {
 	ACCEPT_BATCH = 64,    /* connections, before others have their turn */
@@ -371,8 +372,8 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 	t->peer_length = sizeof t->peer;
 	t->listener = listener;
 	slot_begin(loop->memory, PHASE_ACCEPT, listener);
-	fd = accept4(listener, (struct sockaddr *)&t->peer, &t->peer_length,
-	    SOCK_NONBLOCK | SOCK_CLOEXEC);
+	fd = standard_leave(accept4(listener, (struct sockaddr *)&t->peer,
+	    &t->peer_length, SOCK_NONBLOCK | SOCK_CLOEXEC));
 	error = errno;
 	if (fd >= 0 && open_accepted(loop, fd))
 		return 0;
@@ -567,13 +568,29 @@ find_stray(struct loop *loop)
 	return fd;
 }
 
+/* The death may have hit its way out of the standard streams' numbers: it was
+ * found elsewhere, FD, or not yet. */
+static int
+leave_standard(const struct loop *loop, int fd)
+{
+	for (int at = 0; at <= STDERR_FILENO; at++) {
+		if (!is_peers(loop, at) && !is_reset(loop, at))
+			continue;
+		if (fd < 0)
+			fd = standard_leave(at);
+		else
+			standard_drop(at);
+	}
+	return fd;
+}
+
 static void
 settle_accept(struct loop *loop)
 {
 	int fd = -1;
 
 	if (loop->memory->transaction.peer.ss_family != 0)
-		fd = find_stray(loop);
+		fd = leave_standard(loop, find_stray(loop));
 	if (fd >= 0)
 		open_accepted(loop, fd);
 	else

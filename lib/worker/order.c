@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/worker/standard.h"
+
 _Static_assert(offsetof(struct slot_brought, fd) == CMSG_LEN(0) &&
 	sizeof(struct slot_brought) == CMSG_SPACE(sizeof(int)),
     "the descriptor stands where cmsg(3) has it");
@@ -37,7 +39,8 @@ order_hear(struct loop *loop, struct control_message *message, int *fd)
 	store(memory->brought.fd, -1);
 	slot_begin(memory, PHASE_HEAR, loop->control);
 	received = receive(loop, message);
-	*fd = memory->brought.fd;
+	*fd = standard_leave(memory->brought.fd);
+	store(memory->brought.fd, *fd);
 	if (received == (ssize_t)sizeof *message)
 		return 1;
 	if (received < 0) /* ECONNRESET: gone with our messages unread */
@@ -60,6 +63,8 @@ order_brought(const struct loop *loop)
 {
 	int fd = loop->memory->brought.fd;
 
+	if (fd >= 0 && fd <= STDERR_FILENO)
+		standard_drop(fd);
 	return fd > STDERR_FILENO && (unsigned)fd < loop->memory->fds ? fd : -1;
 }
 

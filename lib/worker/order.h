@@ -31,7 +31,8 @@ void order_drop(struct loop *, int fd);
 /* Finishes the drop that the record tells of. */
 void order_settle_drop(struct loop *);
 
-/* What the dead worker has been brought, or -1. */
+/* What the dead worker has been brought, or -1: nothing, or what it had not yet
+ * moved away from the standard streams (standard.h). That is closed. */
 int order_brought(const struct loop *);
 
 #endif

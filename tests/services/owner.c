@@ -3,7 +3,8 @@
  * and each line that a client says is answered with whether it is the same
  * still. The argument is a list of words, divided by commas, done in order. At
  * the line "free" it closes a file, at "again" the same number once more; at
- * "take" it does so and has a socket of its own there, with a byte to be read.
+ * "take" it does so and has a socket of its own there, with a byte to be read;
+ * at "bare" it closes what is not its own: stdin, stdout and stderr.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -39,6 +40,13 @@ open_listener(void)
 	return fd;
 }
 
+static void
+close_standard(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		close(fd);
+}
+
 static const char *
 obey(const char *word)
 {
@@ -54,6 +62,8 @@ obey(const char *word)
 	else if (strncmp(word, "many=", 5) == 0)
 		for (int n = atoi(word + 5); n > 0; n--)
 			open("/dev/null", O_RDONLY | O_CLOEXEC);
+	else if (strcmp(word, "bare") == 0)
+		close_standard();
 	else if (strcmp(word, "fail") == 0)
 		return "it was told to fail";
 	else if (strcmp(word, "crash") == 0)
@@ -123,6 +133,8 @@ misbehave(const char *word)
 		close(freed);
 	else if (strncmp(word, "take", 4) == 0)
 		take(freed);
+	else if (strncmp(word, "bare", 4) == 0)
+		close_standard();
 }
 
 static size_t
