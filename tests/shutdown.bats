@@ -371,3 +371,26 @@ start_in_terminal() {
 	done
 	stream --connections 2 --bytes 100
 }
+
+@test "TERM: a client that has just come is answered" {
+	start_server --workers 1
+	exec 5<>"/dev/tcp/127.0.0.1/$PORT" 6<>"/dev/tcp/127.0.0.1/$PORT"
+	echo first >&6
+	read -r -t "$PATIENCE" line <&6
+	# The other has been accepted before, and the worker stops.
+	kill -TERM "$MASTER"
+	is_at_end 6
+	echo hello >&5
+	read -r -t "$PATIENCE" line <&5
+	[ "$line" = hello ]
+	is_at_end 5
+	server_ends_with 0
+}
+
+@test "TERM: one who says nothing is not waited for" {
+	start_server --workers 2
+	exec 5<>"/dev/tcp/127.0.0.1/$PORT"
+	kill -TERM "$MASTER"
+	is_at_end 5
+	server_ends_with 0
+}

@@ -9,6 +9,7 @@
 #include "lib/slot/hold.h"
 #include "lib/worker/call.h"
 #include "lib/worker/ledger.h"
+#include "lib/worker/wait.h"
 
 static struct connection *
 connection_of(const struct loop *loop, int fd)
@@ -638,11 +639,15 @@ begin_to_linger(struct loop *loop, int fd, bool readable)
 		linger(loop, fd);
 }
 
-/* At the end of the server, of one that nothing is due to. */
+/* At the end of the server, of one that nothing is due to. A newcomer is looked
+ * at again by the sweep, if it has said nothing by then. */
 static void
 stop_serving(struct loop *loop, int fd, bool readable)
 {
-	if (is_taken(loop, fd))
+	if (wait_is_newcomer(connection_of(loop, fd),
+		slot_particulars(loop->memory, fd), loop->now_ms))
+		store(loop->memory->sweep_wanted, 1);
+	else if (is_taken(loop, fd))
 		exchange_close(loop, fd, CLOSE_STOPPING);
 	else
 		begin_to_linger(loop, fd, readable);

@@ -67,18 +67,19 @@ judge(struct loop *loop, int fd)
 	    config->write_timeout_ms);
 }
 
-/* Closes the connection if it is late, or gives back a place that it does not
- * need. False where there is nothing to look at again. */
+/* Closes the connection if it is late, or of a server that stops, or gives back
+ * a place that it does not need. False where there is nothing to look at again.
+ */
 static bool
 sweep_one(struct loop *loop, int fd)
 {
 	struct slot_memory *memory = loop->memory;
 	const struct connection *c = &memory->connections[fd];
 	enum close_reason reason = judge(loop, fd);
-	/* That its answer is acknowledged is no event. */
-	bool ends = c->lingering && loop->stopping;
 
-	if ((reason != CLOSE_NOT || ends) && !hear(loop, fd))
+	/* That an answer is acknowledged, or that a newcomer is none any more,
+	 * is no event. */
+	if ((reason != CLOSE_NOT || loop->stopping) && !hear(loop, fd))
 		return false;
 	if (reason != CLOSE_NOT)
 		reason = judge(loop, fd);
@@ -88,8 +89,8 @@ sweep_one(struct loop *loop, int fd)
 	}
 	if (connection_place_is_spare(c, loop->now_ms, SWEEP_MS))
 		hold_release_place(memory, fd);
-	return loop->config->idle_timeout_ms > 0 || c->place_used ||
-	    c->lingering ||
+	return loop->stopping || loop->config->idle_timeout_ms > 0 ||
+	    c->place_used || c->lingering ||
 	    (loop->config->write_timeout_ms > 0 &&
 		wait_is_owed(c, slot_particulars(memory, fd)));
 }

@@ -38,6 +38,14 @@ waits_for_words(const struct connection *c)
 	    !(c->flags & (CONNECTION_MORE | CONNECTION_AGAIN));
 }
 
+bool
+wait_is_newcomer(
+    const struct connection *c, const struct particulars *p, uint64_t now_ms)
+{
+	return c->received == 0 && c->committed == 0 &&
+	    !is_after(p->opened_ms, now_ms, WAIT_NEWCOMER_MS);
+}
+
 enum close_reason
 wait_overdue(const struct connection *c, const struct particulars *p,
     uint64_t now_ms, uint64_t idle_timeout_ms, uint64_t write_timeout_ms)

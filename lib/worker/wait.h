@@ -15,6 +15,8 @@
  *   its turn                 the kernel has an event of   hang-timeout of the
  *                            it, or the service has more  call that it waits
  *                            to say and there is room     for (lib/master)
+ *   the client's first       the server stops, and it     WAIT_NEWCOMER_MS
+ *   words                    has only just come
  *   another slot             it is offered: the memory    the master's word
  *                            says so                      (control.h)
  *
@@ -38,6 +40,14 @@
 
 /* A client that closes in the midst of its last message has no more to lose. */
 enum { WAIT_LINGER_MS = 5000 };
+
+/* What a client says right after its connect is on its way then. */
+enum { WAIT_NEWCOMER_MS = 1000 };
+
+/* True for a client that has only just come and is about to say why. Where its
+ * connection is closed first, a reset is the answer to what it says. */
+bool wait_is_newcomer(
+    const struct connection *, const struct particulars *, uint64_t now_ms);
 
 /* True where bytes have been sent that were not acknowledged at the last look,
  * or are pending: then wait_note is to be told how many are. */

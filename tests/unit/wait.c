@@ -137,6 +137,21 @@ who_was_shut_down_and_reads_slowly_has_the_time_of_a_reader(void)
 	CHECK(overdue(1000 + WRITE_MS) == CLOSE_WRITE_TIMEOUT);
 }
 
+static void
+who_has_just_come_and_said_nothing_is_a_newcomer(void)
+{
+	begin();
+	p.opened_ms = 1000;
+	CHECK(wait_is_newcomer(&c, &p, 1000));
+	CHECK(wait_is_newcomer(&c, &p, 1000 + WAIT_NEWCOMER_MS - 1));
+	CHECK(!wait_is_newcomer(&c, &p, 1000 + WAIT_NEWCOMER_MS));
+	c.received = 1;
+	CHECK(!wait_is_newcomer(&c, &p, 1000));
+	c.received = 0;
+	c.committed = 1; /* it was greeted */
+	CHECK(!wait_is_newcomer(&c, &p, 1000));
+}
+
 int
 main(void)
 {
@@ -148,5 +163,6 @@ main(void)
 	a_service_with_more_to_say_does_not_wait_for_words();
 	who_was_answered_and_shut_down_has_a_while();
 	who_was_shut_down_and_reads_slowly_has_the_time_of_a_reader();
+	who_has_just_come_and_said_nothing_is_a_newcomer();
 	return 0;
 }
