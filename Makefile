@@ -79,6 +79,8 @@ install: $(PROGRAM)
 		>$(DESTDIR)$(UNITDIR)/preforkd.service
 	chmod 644 $(DESTDIR)$(MANDIR)/man8/preforkd.8 \
 		$(DESTDIR)$(UNITDIR)/preforkd.service
+	install -m 644 systemd/preforkd.socket \
+		$(DESTDIR)$(UNITDIR)/preforkd.socket
 	@# An operator's configuration is never overwritten.
 	test -e $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || install -m 644 \
 		systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
@@ -88,7 +90,8 @@ uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/preforkd \
 		$(DESTDIR)$(INCLUDEDIR)/preforkd.h \
 		$(DESTDIR)$(MANDIR)/man8/preforkd.8 \
-		$(DESTDIR)$(UNITDIR)/preforkd.service
+		$(DESTDIR)$(UNITDIR)/preforkd.service \
+		$(DESTDIR)$(UNITDIR)/preforkd.socket
 	! cmp -s systemd/preforkd.conf $(DESTDIR)$(SYSCONFDIR)/preforkd.conf || \
 		rm -f $(DESTDIR)$(SYSCONFDIR)/preforkd.conf
 
@@ -199,16 +202,16 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 		-fPIC -shared -o $@ $<
 
 # Services of one file each.
-build/tests/owner.so build/tests/tick.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
+build/tests/owner.so build/tests/tick.so build/tests/activated.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
 		-o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
-		build/tests/tick.so build/tests/relay.so \
-		build/tests/relay-2.so build/tests/evil.so build/bench/naive \
-		$(EXAMPLES) $(OWN)
+		build/tests/tick.so build/tests/activated.so \
+		build/tests/relay.so build/tests/relay-2.so build/tests/evil.so \
+		build/bench/naive $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
 		EXAMPLES=$(CURDIR)/$(BUILD)/examples bats --jobs $(JOBS) $(TESTS)
 
@@ -244,8 +247,13 @@ build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c
 build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c \
 	lib/slot/connection.c
 build/tests/unit/listener: lib/base/listener.c lib/base/address.c
+build/tests/unit/inherited: lib/base/inherited.c lib/base/address.c \
+	lib/base/text.c
+build/tests/unit/activation: lib/master/activation.c lib/base/inherited.c \
+	lib/base/listener.c lib/base/address.c lib/base/log.c lib/base/text.c
 
 build/tests/ledger_race: lib/worker/ledger.c
+build/tests/activate: lib/base/address.c
 
 # ---- chaos -----------------------------------------------------------------
 

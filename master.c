@@ -265,7 +265,8 @@ open_added(struct master *m, char error[LISTENER_ERROR])
 
 			if (!crew->slots[i].pair || e->listeners[i] >= 0)
 				continue;
-			fd = listener_open(&e->bound, m->next.backlog, error);
+			fd = endpoint_open(
+			    &crew->endpoints, e, i, m->next.backlog, error);
 			if (fd < 0)
 				return false;
 			endpoint_hold(e, i, fd);
@@ -437,6 +438,7 @@ complete_reload(struct master *m)
 	log_info("reloaded: %u worker%s on %s", m->crew.config.workers,
 	    log_plural(m->crew.config.workers), addresses);
 	log_other_addresses(m, listed);
+	activation_warn(&m->crew.endpoints.activation, &m->crew.config);
 	end_reload(m);
 }
 
@@ -646,6 +648,14 @@ remove_worker(struct master *m)
 
 	if (count == 1) {
 		log_warning("TTOU: this is the last worker; TERM ends it all");
+		return;
+	}
+	if (count ==
+	    activation_workers(
+		&m->crew.endpoints.activation, &m->crew.config)) {
+		log_warning("TTOU: each of the %u workers has an inherited "
+			    "socket of its own",
+		    count);
 		return;
 	}
 	log_info("removing worker %u (TTOU)", count - 1);
@@ -908,13 +918,13 @@ warn_of_limits(struct master *m)
 
 	for (unsigned i = 0; i < m->crew.config.listen_count; i++) {
 		const struct address *asked = &m->crew.config.listen[i].address;
-		const struct address *bound =
-		    &endpoints_of(&m->crew.endpoints, &m->crew.config, i)
-			 ->bound;
+		const struct endpoint *e =
+		    endpoints_of(&m->crew.endpoints, &m->crew.config, i);
+		const struct address *bound = &e->bound;
 
 		if (bound->socket.any.sa_family != asked->socket.any.sa_family)
-			log_warning("no IPv6 here: listening on %s instead of "
-				    "[::]:%u",
+			log_warning("%s: listening on %s instead of [::]:%u",
+			    e->inherited ? "no IPv6 inherited" : "no IPv6 here",
 			    address_format(bound).text, address_port(bound));
 	}
 	if (fds < wanted && !warn_of_own_limit(m))
@@ -989,12 +999,15 @@ log_relative_services(const struct config *config)
 
 /* Returns true, or false with the exit status. */
 static bool
-begin(struct master *m, int *status)
+begin(struct master *m, const struct inherited *inherited, int *status)
 {
 	char addresses[ADDRESSES_TEXT];
 	unsigned listed;
 
-	if (!reserve(m, status))
+	*status = CONTROL_EXIT_PERMANENT;
+	if (!activation_begin(
+		&m->crew.endpoints.activation, inherited, &m->crew.config) ||
+	    !reserve(m, status))
 		return false;
 	listed = list_addresses(m, 0, addresses);
 	log_info("preforkd %s starting on %s; %u worker%s", PREFORKD_VERSION,
@@ -1011,7 +1024,8 @@ begin(struct master *m, int *status)
 }
 
 int
-master_run(const struct config_source *source, const struct config *config)
+master_run(const struct config_source *source, const struct config *config,
+    const struct inherited *inherited)
 {
 	struct master *m = calloc(1, sizeof *m);
 	int status = 1;
@@ -1028,7 +1042,8 @@ master_run(const struct config_source *source, const struct config *config)
 	note_terminals(m);
 	m->crew.config = *config;
 	if (open_loop(m))
-		status = begin(m, &status) ? loop(m) : status;
+		status = begin(m, inherited, &status) ? loop(m) : status;
+	activation_free(&m->crew.endpoints.activation);
 	free(m);
 	return status;
 }

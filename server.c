@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/base/config.h"
+#include "lib/base/inherited.h"
 #include "lib/base/log.h"
 #include "lib/base/service.h"
 #include "lib/base/text.h"
@@ -63,6 +64,7 @@ static const char help[] =
 struct command {
 	struct config_source source;
 	bool check, help, version;
+	struct inherited inherited;
 };
 
 /* Values for getopt_long beyond any letter; the index of a configuration key
@@ -328,7 +330,7 @@ run(const struct command *command)
 		return command->check ? 1 : CONTROL_EXIT_PERMANENT;
 	if (command->check)
 		return check(&command->source, &config, &report);
-	return master_run(&command->source, &config);
+	return master_run(&command->source, &config, &command->inherited);
 }
 
 /* Whatever is opened next would take the number of a standard stream that is
@@ -355,6 +357,7 @@ main(int argc, char **argv)
 	struct command command = { .source.overrides = overrides };
 	int status = 1;
 
+	inherited_take(&command.inherited);
 	occupy_standard_streams();
 	services_begin();
 	if (arguments && overrides)

@@ -250,8 +250,7 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	if (intake_has(&w->loop, message->serial)) {
 		order_drop(&w->loop, fd);
 		order_end(&w->loop);
-	} else if (intake_add(&w->loop, message->serial,
-		       (uint32_t)message->value, fd) < 0) {
+	} else if (intake_add(&w->loop, message, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
 		return;
 	}
@@ -749,12 +748,12 @@ start_listening(struct worker *w, const struct control_message *message, int fd)
 		fd = listener_open(&message->address, w->config.backlog, cause);
 		if (fd < 0)
 			return fail(w, errno, cause);
-	} else if (listen(fd, (int)w->config.backlog) < 0) {
+	} else if (!message->inherited &&
+	    listen(fd, (int)w->config.backlog) < 0) {
 		/* Again, as the backlog may be another by now: listen(2). */
 		return fail_at(w, "cannot listen again");
 	}
-	if (intake_add(
-		&w->loop, message->serial, (uint32_t)message->value, fd) < 0)
+	if (intake_add(&w->loop, message, fd) < 0)
 		return fail_at(w, "cannot watch a listener");
 	tell_serial(w, CONTROL_LISTENING, message->serial, opened ? fd : -1);
 	return 0;

@@ -41,6 +41,7 @@ installs_as_one() {
 	[[ $output == "./etc/preforkd.conf
 ./usr/include/preforkd.h
 ./usr/lib/systemd/system/preforkd.service
+./usr/lib/systemd/system/preforkd.socket
 ./usr/sbin/preforkd
 ./usr/share/man/man8/preforkd.8" ]]
 	installs_as_one "$PWD/root"
@@ -50,7 +51,7 @@ installs_as_one() {
 
 @test "install and uninstall with the default PREFIX" {
 	make_into "$PWD/root" install
-	(($(files root | wc -l) == 5))
+	(($(files root | wc -l) == 6))
 	installs_as_one "$PWD/root"
 	make_into "$PWD/root" uninstall
 	[[ -z $(files root) ]]

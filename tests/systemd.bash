@@ -56,7 +56,7 @@ box_teardown() {
 	local failed=0
 	[[ -z $WHY_NO_BOX ]] || return 0
 	stop_clients
-	box systemctl stop preforkd 2>/dev/null
+	box systemctl stop preforkd.socket preforkd 2>/dev/null
 	check_journal || failed=1
 	if [[ -n $(unit_pids) ]]; then
 		echo "processes that the unit left behind: $(unit_pids)"

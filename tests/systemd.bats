@@ -27,7 +27,7 @@ teardown() {
 }
 
 @test "the installed unit: verify is silent, and exposure is at most 1.6" {
-	run -0 box systemd-analyze verify preforkd.service
+	run -0 box systemd-analyze verify preforkd.service preforkd.socket
 	[[ -z $output ]]
 	run -0 box systemd-analyze security --offline=yes --threshold=16 \
 		--no-pager /usr/lib/systemd/system/preforkd.service
@@ -336,4 +336,52 @@ in_box() {
 	start_unit
 	journal_has '^master: no IPv6 here: listening on 0\.0\.0\.0:8080 instead of \[::\]:8080$' -p warning..warning
 	stream --connections 10 --bytes 1000
+}
+
+# start_socket: the socket unit as it is installed. No server runs yet.
+start_socket() {
+	configure "listen = :$PORT" 'workers = 2'
+	box systemctl start preforkd.socket
+	property_is ActiveState inactive
+}
+
+@test "socket: the first client starts the server" {
+	start_socket
+	stream --connections 20 --bytes 1000
+	wait_until property_is ActiveState active
+	journal_has '^master: 1 socket inherited'
+	read_master
+	[[ $(worker_pids | wc -l) == 2 ]]
+	# Stopped with its socket, it stays so.
+	box systemctl stop preforkd.socket preforkd
+	property_is Result success
+	not journal_has 'closing [0-9]+ connection'
+}
+
+@test "socket: restarts, and no client is refused or reset" {
+	start_socket
+	drop_in SystemCallErrorNumber=kill
+	box systemctl start preforkd
+	start_stream --connections 20 --bytes 64 --rounds 0
+	local n before
+	for n in {1..10}; do
+		read_master
+		before=$MASTER
+		box systemctl restart preforkd
+		read_master
+		[[ $MASTER != "$before" ]]
+	done
+	end_stream
+	(($(summary connections) > 100))
+	(($(summary refused) == 0 && $(summary reset) == 0))
+	(($(summary closed) == 0 && $(summary lost) == 0))
+	not journal_has SIGSYS
+}
+
+@test "socket: an address that is not configured: exit 78" {
+	start_socket
+	configure "listen = :8081"
+	expect_error 'descriptor 3 \(preforkd.socket\) listens on \[::\]:8080, which is not configured'
+	fails_to_start 78
+	journal_has 'descriptor 3 \(preforkd.socket\) listens on \[::\]:8080, which is not configured: add listen = ' -p err
 }

@@ -64,3 +64,11 @@ setup() {
 @test "listener: which errors a person must act on" {
 	"$UNIT/listener"
 }
+
+@test "inherited: what the environment may say of descriptors" {
+	"$UNIT/inherited"
+}
+
+@test "activation: which socket is for which address and slot" {
+	"$UNIT/activation"
+}

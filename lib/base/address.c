@@ -37,14 +37,12 @@ set_v4(struct address *address, const char *ip, in_port_t port)
 	    : expected_address;
 }
 
-/* An IPv4-mapped address (RFC 4291, 2.5.5.2) means the IPv4 address, which a
- * socket of either family would take: so it becomes that. */
-static void
-unmap(struct address *address)
+void
+address_unmap(struct address *address)
 {
 	struct sockaddr_in6 v6 = address->socket.v6;
 
-	if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+	if (v6.sin6_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
 		return;
 	memset(&address->socket, 0, sizeof address->socket);
 	address->socket.v4.sin_family = AF_INET;
@@ -91,7 +89,7 @@ set_v6(struct address *address, char *ip, in_port_t port)
 	if (IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) && !zone)
 		return "expected a link-local address with its interface, as "
 		       "in [fe80::1%eth0]:8080";
-	unmap(address);
+	address_unmap(address);
 	return NULL;
 }
 

@@ -50,6 +50,10 @@ void address_peer(
 /* Port in host order. */
 unsigned address_port(const struct address *);
 
+/* An IPv4-mapped address (RFC 4291, 2.5.5.2) means the IPv4 address, which a
+ * socket of either family would take: so it becomes that. */
+void address_unmap(struct address *);
+
 /* [::]:PORT becomes 0.0.0.0:PORT. */
 void address_fall_back_to_v4(struct address *);
 

@@ -259,15 +259,39 @@ listener_reserve(const struct address *requested, bool beside,
 	return fd < 0 ? explain(bound, error) : fd;
 }
 
+static bool
+has_option(int fd, int level, int option, int wanted)
+{
+	int value = 0;
+	socklen_t length = sizeof value;
+
+	return getsockopt(fd, level, option, &value, &length) == 0 &&
+	    value == wanted;
+}
+
+/* The last is what listener_has_equipped looks at. */
+int
+listener_equip(int fd)
+{
+	if (set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 ||
+	    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1) < 0)
+		return -1;
+	return set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
+bool
+listener_has_equipped(int connection)
+{
+	return has_option(connection, SOL_SOCKET, SO_OOBINLINE, 1);
+}
+
 static int
 set_options(int fd)
 {
 	if (set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1) < 0 ||
-	    set_option(fd, SOL_SOCKET, SO_OOBINLINE, 1) < 0)
+	    set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) < 0)
 		return -1;
-	return set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	return listener_equip(fd);
 }
 
 int
@@ -287,27 +311,26 @@ listener_open(
 	return fd;
 }
 
-static bool
-has_option(int fd, int option, int wanted)
-{
-	int value = 0;
-	socklen_t length = sizeof value;
-
-	return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 &&
-	    value == wanted;
-}
-
 bool
 listener_is(int fd, const struct address *bound)
 {
 	struct address actual = { .length = sizeof actual.socket };
 
-	return has_option(fd, SO_DOMAIN, bound->socket.any.sa_family) &&
-	    has_option(fd, SO_PROTOCOL, IPPROTO_TCP) &&
-	    has_option(fd, SO_ACCEPTCONN, 1) &&
-	    has_option(fd, SO_REUSEPORT, 1) &&
+	return has_option(
+		   fd, SOL_SOCKET, SO_DOMAIN, bound->socket.any.sa_family) &&
+	    has_option(fd, SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP) &&
+	    has_option(fd, SOL_SOCKET, SO_ACCEPTCONN, 1) &&
+	    has_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
 	    getsockname(fd, &actual.socket.any, &actual.length) == 0 &&
 	    address_equal(&actual, bound);
+}
+
+bool
+listener_lacks_v4(int fd, const struct address *bound)
+{
+	return bound->socket.any.sa_family == AF_INET6 &&
+	    IN6_IS_ADDR_UNSPECIFIED(&bound->socket.v6.sin6_addr) &&
+	    has_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 }
 
 /* For a listener tcpi_unacked is the length of its queue (net/ipv4/tcp.c,

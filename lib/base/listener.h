@@ -47,6 +47,16 @@ int listener_reserve(const struct address *requested, bool beside,
 int listener_open(
     const struct address *bound, unsigned backlog, char error[LISTENER_ERROR]);
 
+/* Sets what every connection is to have: TCP_NODELAY, SO_OOBINLINE,
+ * SO_KEEPALIVE. FD is a connection, or a listener whose connections get them.
+ * Returns 0, or -1 with errno. */
+int listener_equip(int fd);
+/* True for a connection that has begun after its listener had these. */
+bool listener_has_equipped(int connection);
+
+/* True for a listener on [::] that takes no IPv4. */
+bool listener_lacks_v4(int fd, const struct address *bound);
+
 /* True for a listener on exactly that address, of a group that others can join.
  * It may come from a process that talks to strangers. */
 bool listener_is(int fd, const struct address *bound);

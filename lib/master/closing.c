@@ -5,10 +5,18 @@
 
 enum { LOOK_MS = 20 }; /* most handshakes are over sooner */
 
+/* What was inherited does not close: whoever has passed it goes on to listen.
+ */
+static bool
+may_go(const struct endpoint *e)
+{
+	return e->used && !e->inherited;
+}
+
 static bool
 goes(const struct endpoint *e, const struct config *next)
 {
-	return e->used && (!next || !endpoint_is_configured(e, next));
+	return may_go(e) && (!next || !endpoint_is_configured(e, next));
 }
 
 static void
@@ -77,7 +85,7 @@ closing_cancel(struct closing *closing, struct endpoints *all)
 	if (closing->begun_ms == 0)
 		return;
 	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (all->list[i].used)
+		if (may_go(&all->list[i]))
 			for_each_listener(&all->list[i], listener_begin_again);
 	closing_end(closing);
 }

@@ -212,6 +212,7 @@ crew_order_listener(struct pair *pair, enum control_type type,
 	const struct control_message message = { .type = type,
 		.serial = endpoint_serial(endpoint, owner),
 		.value = endpoint->serial,
+		.inherited = endpoint->inherited,
 		.address = endpoint->bound };
 
 	pair_send(pair, &message, fd);
@@ -516,8 +517,11 @@ bool
 crew_start(struct crew *crew, unsigned slot, const struct config *config,
     int (*run)(const struct pair_start *))
 {
-	struct pair *pair = pair_fork(slot, config, run);
+	struct pair *pair;
 
+	if (!endpoints_inherit(&crew->endpoints, slot, config))
+		return false;
+	pair = pair_fork(slot, config, run);
 	if (!pair)
 		pair = pair_fork(slot, config, run);
 	if (!pair)

@@ -1,5 +1,7 @@
 #include "lib/master/endpoint.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,12 +70,30 @@ is_distinct(const struct endpoint *dropped, const struct address *bound,
 	return false;
 }
 
+/* Takes the port, unless what was inherited has it. */
+static bool
+take_port(struct endpoints *all, const struct config *config,
+    const struct address *asked, struct address *bound, int *reservation,
+    char error[LISTENER_ERROR])
+{
+	const struct endpoint *dropped = find_dropped(all, config, asked);
+
+	*reservation = -1;
+	if (activation_count(&all->activation, asked, bound) > 0)
+		return is_distinct(dropped, bound, error);
+	*reservation = listener_reserve(asked, dropped != NULL, bound, error);
+	if (*reservation < 0)
+		return false;
+	if (is_distinct(dropped, bound, error))
+		return true;
+	close(*reservation);
+	return false;
+}
+
 static bool
 reserve(struct endpoints *all, const struct config *config,
     const struct config_listen *listen, char error[LISTENER_ERROR])
 {
-	const struct endpoint *dropped =
-	    find_dropped(all, config, &listen->address);
 	struct endpoint *endpoint = find_unused(all);
 	struct address bound;
 	int reservation;
@@ -84,14 +104,9 @@ reserve(struct endpoints *all, const struct config *config,
 		    "try again later");
 		return false;
 	}
-	reservation =
-	    listener_reserve(&listen->address, dropped != NULL, &bound, error);
-	if (reservation < 0)
+	if (!take_port(
+		all, config, &listen->address, &bound, &reservation, error))
 		return false;
-	if (!is_distinct(dropped, &bound, error)) {
-		close(reservation);
-		return false;
-	}
 	memset(endpoint, 0, sizeof *endpoint);
 	endpoint->used = true;
 	endpoint->serial = ++all->last_serial;
@@ -99,15 +114,35 @@ reserve(struct endpoints *all, const struct config *config,
 	endpoint->ordinal = listen->ordinal;
 	endpoint->bound = bound;
 	endpoint->reservation = reservation;
+	endpoint->inherited = reservation < 0;
 	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
 		endpoint->listeners[slot] = -1;
 	return true;
+}
+
+/* Nobody would accept from the sockets of the slots that are not there. */
+static bool
+has_workers_for_all(const struct endpoints *all, const struct config *config,
+    char error[LISTENER_ERROR])
+{
+	unsigned least = activation_workers(&all->activation, config);
+
+	if (config->workers >= least)
+		return true;
+	snprintf(error, LISTENER_ERROR,
+	    "workers: invalid value \"%u\": expected at least %u, one for "
+	    "each socket that was inherited for the same address",
+	    config->workers, least);
+	errno = EINVAL;
+	return false;
 }
 
 bool
 endpoints_reserve(
     struct endpoints *all, struct config *config, char error[LISTENER_ERROR])
 {
+	if (!has_workers_for_all(all, config, error))
+		return false;
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct config_listen *listen = &config->listen[i];
 
@@ -144,6 +179,44 @@ endpoints_by_serial(struct endpoints *all, uint64_t serial, unsigned *slot)
 		    all->list[i].serial == serial >> SLOT_BITS)
 			return &all->list[i];
 	return NULL;
+}
+
+int
+endpoint_open(const struct endpoints *all, const struct endpoint *endpoint,
+    unsigned slot, unsigned backlog, char error[LISTENER_ERROR])
+{
+	const struct activation_socket *socket;
+	int fd;
+
+	if (!endpoint->inherited)
+		return listener_open(&endpoint->bound, backlog, error);
+	socket = activation_of(&all->activation, &endpoint->bound, slot);
+	fd = fcntl(socket->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		snprintf(error, LISTENER_ERROR,
+		    "cannot share the socket of %s: %s",
+		    address_format(&endpoint->bound).text, strerror(errno));
+	return fd;
+}
+
+bool
+endpoints_inherit(
+    struct endpoints *all, unsigned slot, const struct config *config)
+{
+	char unused[LISTENER_ERROR];
+
+	for (unsigned i = 0; i < config->listen_count; i++) {
+		struct endpoint *endpoint = endpoints_of(all, config, i);
+		int fd;
+
+		if (!endpoint->inherited || endpoint->listeners[slot] >= 0)
+			continue;
+		fd = endpoint_open(all, endpoint, slot, 0, unused);
+		if (fd < 0)
+			return false;
+		endpoint_hold(endpoint, slot, fd);
+	}
+	return true;
 }
 
 void
@@ -199,7 +272,8 @@ remove_endpoint(struct endpoint *endpoint)
 {
 	for (unsigned slot = 0; slot < CONFIG_WORKERS_MAX; slot++)
 		endpoint_drop(endpoint, slot);
-	close(endpoint->reservation);
+	if (endpoint->reservation >= 0)
+		close(endpoint->reservation);
 	endpoint->used = false;
 }
 
@@ -240,8 +314,8 @@ endpoints_steer(struct endpoints *all, const bool *served, bool changed)
 		struct endpoint *endpoint = &all->list[i];
 		struct steering *group = &endpoint->steering;
 
-		if (!endpoint->used || group->count == 0 ||
-		    (!changed && !group->changed))
+		if (!endpoint->used || endpoint->inherited ||
+		    group->count == 0 || (!changed && !group->changed))
 			continue;
 		if (steering_apply(group, served,
 			endpoint->listeners[group->slots[0]]) < 0)

@@ -1,7 +1,8 @@
 /*
  * endpoint: the addresses served. Of each, the master holds the reservation of
- * the port, and a duplicate of every slot's listener: so the queue of accepted
- * handshakes outlives a worker, and its successor gets it.
+ * the port, unless its sockets are inherited (activation.h), and a duplicate of
+ * every slot's listener: so the queue of accepted handshakes outlives a worker,
+ * and its successor gets it.
  *
  * Endpoints are found by the address as configured, of several with port 0 by
  * which of them it is, too. One that is configured no
@@ -15,6 +16,7 @@
 
 #include "lib/base/config.h"
 #include "lib/base/listener.h"
+#include "lib/master/activation.h"
 #include "lib/master/steering.h"
 #include "lib/slot/control.h"
 
@@ -24,7 +26,8 @@ struct endpoint {
 	struct address requested;	   /* as configured */
 	unsigned ordinal;		   /* config.h */
 	struct address bound;		   /* its port resolved */
-	int reservation;		   /* listener.h */
+	int reservation;		   /* listener.h; -1: none is needed */
+	bool inherited;			   /* its sockets are: activation.h */
 	int listeners[CONFIG_WORKERS_MAX]; /* by slot; -1: none */
 	bool known[CONFIG_WORKERS_MAX];	   /* the slot has its listener */
 	/* Which slot serves the listener while its own is down, plus 1; or 0 */
@@ -36,6 +39,7 @@ struct endpoint {
 struct endpoints {
 	struct endpoint list[CONTROL_ENDPOINTS];
 	uint64_t last_serial;
+	struct activation activation;
 };
 
 /* Reserves a port for each address of CONFIG that has none yet, and puts into
@@ -56,6 +60,17 @@ uint64_t endpoint_serial(const struct endpoint *, unsigned slot);
  * date or made up. */
 struct endpoint *
 endpoints_by_serial(struct endpoints *, uint64_t serial, unsigned *slot);
+
+/* A socket for that slot to listen with, which the caller is to hold: a new
+ * one, or a duplicate of one that was inherited. Returns -1 with errno, and the
+ * cause in ERROR, where there is none. */
+int endpoint_open(const struct endpoints *, const struct endpoint *,
+    unsigned slot, unsigned backlog, char error[LISTENER_ERROR]);
+
+/* Has a slot hold what was inherited for it, of CONFIG's addresses. Returns
+ * false with errno. */
+bool endpoints_inherit(
+    struct endpoints *, unsigned slot, const struct config *config);
 
 /* Holds a slot's listener: FD becomes the endpoint's. Or lets it go. */
 void endpoint_hold(struct endpoint *, unsigned slot, int fd);

@@ -17,7 +17,7 @@ find_helper(const struct crew *crew)
 		struct pair *pair = crew->slots[i].pair;
 
 		if (pair && pair->lent < LENT_MAX && !crew_is_full(pair) &&
-		    crew_can_take(crew, pair))
+		    !pair->stuck && crew_can_take(crew, pair))
 			best = crew_less_loaded(best, pair);
 	}
 	return best;
@@ -80,22 +80,35 @@ lending_is_over(const struct slot *slot)
 	return !slot->wanted && slot->linger_ms == 0;
 }
 
+/* No new client comes to the queue of a worker that does not move: it is
+ * steered away from. But not what was inherited. */
 static bool
-serves_itself(const struct slot *slot)
+is_stuck(const struct endpoint *e, const struct slot *slot)
 {
-	return slot->pair && slot->pair->state == PAIR_SERVING &&
-	    !crew_is_full(slot->pair);
+	return e->inherited && slot->pair->stuck;
 }
 
 static bool
-needs_help(const struct crew *crew, const struct slot *slot)
+serves_itself(const struct endpoint *e, const struct slot *slot)
 {
+	return slot->pair && slot->pair->state == PAIR_SERVING &&
+	    !crew_is_full(slot->pair) && !is_stuck(e, slot);
+}
+
+/* A socket that was inherited has another slot beside one that is to go. */
+static bool
+needs_help(
+    const struct crew *crew, const struct endpoint *e, const struct slot *slot)
+{
+	if (e->inherited && !slot->wanted)
+		return false;
 	if (crew_is_down(crew, slot))
 		return true;
 	if (!slot->pair)
 		return slot->linger_ms != 0;
 	return slot->pair->state == PAIR_RETIRING ||
-	    (slot->pair->state == PAIR_SERVING && crew_is_full(slot->pair));
+	    (slot->pair->state == PAIR_SERVING &&
+		(crew_is_full(slot->pair) || is_stuck(e, slot)));
 }
 
 /* Its helper is full, too: another may have room. */
@@ -118,9 +131,9 @@ reconcile_listener(struct crew *crew, struct endpoint *e, unsigned owner)
 	if (e->listeners[owner] < 0 ||
 	    !endpoint_is_configured(e, &crew->config)) {
 		take_back(crew, e, owner, CONTROL_CLOSE);
-	} else if (serves_itself(slot) || is_of_no_help(crew, e, owner)) {
+	} else if (serves_itself(e, slot) || is_of_no_help(crew, e, owner)) {
 		take_back(crew, e, owner, CONTROL_RELEASE);
-	} else if (needs_help(crew, slot)) {
+	} else if (needs_help(crew, e, slot)) {
 		lend(crew, e, owner);
 	}
 }

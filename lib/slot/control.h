@@ -45,7 +45,8 @@ enum control_type {
 	/* master to worker */
 	CONTROL_LISTEN,	 /* [fd] listener SERIAL, of endpoint VALUE, is yours:
 			    this one, or open it (only before the first
-			    CONTROL_READY) */
+			    CONTROL_READY); INHERITED is not 0 where others
+			    hold it as well */
 	CONTROL_SERVE,	 /* accept */
 	CONTROL_RELEASE, /* give up listener SERIAL at once */
 	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
@@ -107,10 +108,11 @@ enum control_type {
 enum { CONTROL_EXIT_UNAVAILABLE = 75, CONTROL_EXIT_PERMANENT = 78 };
 
 struct control_message {
-	uint32_t type;	 /* enum control_type */
-	int32_t pid;	 /* whom it is for; from a slot: who has sent it */
-	int32_t standby; /* pid */
-	uint64_t serial; /* names a listener; never used twice */
+	uint32_t type;	    /* enum control_type */
+	int32_t pid;	    /* whom it is for; from a slot: who has sent it */
+	int32_t standby;    /* pid */
+	uint32_t inherited; /* LISTEN */
+	uint64_t serial;    /* names a listener; never used twice */
 	uint64_t value;
 	struct address address;	   /* LISTEN: where to listen */
 	struct parcel_label label; /* OFFER, ADOPT */

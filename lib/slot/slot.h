@@ -135,6 +135,7 @@ struct slot_listener {
 	uint64_t serial;   /* what the master calls it (control.h) */
 	uint32_t endpoint; /* what its connections get: connection.h */
 	uint32_t service;
+	uint32_t inherited; /* others hold it, too: lookout.h */
 };
 
 /*

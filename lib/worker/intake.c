@@ -11,6 +11,7 @@
 #include "lib/slot/timers.h"
 #include "lib/worker/call.h"
 #include "lib/worker/exchange.h"
+#include "lib/worker/lookout.h"
 #include "lib/worker/order.h"
 #include "lib/worker/standard.h"
 
@@ -56,7 +57,7 @@ finish_open(struct loop *loop)
 
 	if ((unsigned)fd >= memory->fds_used)
 		store(memory->fds_used, (uint32_t)fd + 1);
-	if (loop->config->idle_timeout_ms > 0)
+	if (loop->stopping || loop->config->idle_timeout_ms > 0)
 		store(memory->sweep_wanted, 1);
 	if (!connection_is_open(c)) {
 		log_opened(slot_particulars(memory, fd));
@@ -178,7 +179,7 @@ release(struct loop *loop, struct slot_listener *listener)
 }
 
 int
-intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
+intake_add(struct loop *loop, const struct control_message *order, int fd)
 {
 	struct slot_listener *listener = find_free(loop);
 	int error;
@@ -189,13 +190,14 @@ intake_add(struct loop *loop, uint64_t serial, uint32_t endpoint, int fd)
 		errno = ENOSPC;
 		return -1;
 	}
-	listener->serial = serial;
-	listener->endpoint = endpoint;
+	listener->serial = order->serial;
+	listener->endpoint = (uint32_t)order->value;
+	listener->inherited = order->inherited;
 	listener->service = 0;
 	name_service(loop, listener);
 	listener->closing = 0;
 	store(listener->fd, fd);
-	if (loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0) == 0)
+	if (lookout_begin(loop, listener) == 0)
 		return 0;
 	error = errno;
 	release(loop, listener);
@@ -220,7 +222,8 @@ intake_close(struct loop *loop, uint64_t serial)
 	if (!listener)
 		return;
 	/* An address that is no more, maybe for one that covers it. */
-	listener_begin_no_more(listener->fd);
+	if (!listener->inherited)
+		listener_begin_no_more(listener->fd);
 	store(listener->closing, 1);
 }
 
@@ -281,11 +284,44 @@ end_pause(const struct loop *loop, struct intake *intake)
 		intake->resume_ms = 0;
 }
 
-/* Listeners are level-triggered: while they are armed the kernel repeats that
- * connections wait, while they are not the queue just holds them. */
+static bool
+may_log(struct loop *loop)
+{
+	struct slot_memory *memory = loop->memory;
+
+	if (memory->pause_logged_ms != 0 &&
+	    loop->now_ms - memory->pause_logged_ms < PAUSE_LOG_MS)
+		return false;
+	store(memory->pause_logged_ms, loop->now_ms);
+	return true;
+}
+
+/* Without descriptors or memory the connections stay in the queue for a
+ * moment; a listener left armed would wake us without end. */
+static void
+pause_accepting(struct loop *loop, struct intake *intake, int error)
+{
+	intake->resume_ms = loop->now_ms + PAUSE_MS;
+	if (may_log(loop))
+		log_warning("accepting paused: %s", strerror(error));
+}
+
+/* accept4 has said EINVAL: it does not listen. Where others have it as well,
+ * one of them may have been first. */
+static void
+listen_again(struct loop *loop, struct intake *intake,
+    const struct slot_listener *listener)
+{
+	if (lookout_listen(loop, listener) < 0)
+		pause_accepting(loop, intake, errno);
+	else if (may_log(loop))
+		log_warning("a listener had been shut down; it listens again");
+}
+
 void
 intake_arm(struct loop *loop, struct intake *intake)
 {
+	const struct slot_listener *listeners = loop->memory->listeners;
 	bool arm;
 
 	end_pause(loop, intake);
@@ -294,26 +330,9 @@ intake_arm(struct loop *loop, struct intake *intake)
 		return;
 	intake->armed = arm;
 	for (int i = 0; i < count_listeners(loop); i++)
-		/* Cannot fail: it is registered, and nothing is allocated. */
-		if (loop->memory->listeners[i].fd > 0)
-			loop_watch(loop, EPOLL_CTL_MOD,
-			    loop->memory->listeners[i].fd, arm ? EPOLLIN : 0,
-			    0);
-}
-
-/* Without descriptors or memory the connections stay in the queue for a
- * moment; a listener left armed would wake us without end. */
-static void
-pause_accepting(struct loop *loop, struct intake *intake, int error)
-{
-	struct slot_memory *memory = loop->memory;
-
-	intake->resume_ms = loop->now_ms + PAUSE_MS;
-	if (memory->pause_logged_ms != 0 &&
-	    loop->now_ms - memory->pause_logged_ms < PAUSE_LOG_MS)
-		return;
-	store(memory->pause_logged_ms, loop->now_ms);
-	log_warning("accepting paused: %s", strerror(error));
+		if (listeners[i].fd > 0 &&
+		    lookout_arm(loop, &listeners[i], arm) < 0)
+			pause_accepting(loop, intake, errno);
 }
 
 /* The errors of a connection that died in the queue or of the network it came
@@ -350,6 +369,9 @@ open_accepted(struct loop *loop, int fd)
 	in_port_t port;
 
 	exchange_claim(loop, fd);
+	/* It can have begun before the server did. Cannot fail. */
+	if (listener && listener->inherited && !listener_has_equipped(fd))
+		listener_equip(fd);
 	address_peer(&t->peer, &ip, &port);
 	connection_fill(&memory->connections[fd],
 	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
@@ -361,7 +383,7 @@ open_accepted(struct loop *loop, int fd)
 }
 
 /* Takes one connection off the queue. Returns 0, or what kept it from that:
- * EAGAIN where the queue is empty. */
+ * EAGAIN where the queue is empty, EINVAL where there is none. */
 static int
 accept_one(struct loop *loop, struct intake *intake, int listener)
 {
@@ -381,11 +403,11 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 		error = errno;
 	else
 		slot_end(loop->memory);
-	if (error != EAGAIN && !concerns_one_connection(error)) {
+	if (concerns_one_connection(error))
+		return 0;
+	if (error != EAGAIN && error != EINVAL)
 		pause_accepting(loop, intake, error);
-		return error;
-	}
-	return error == EAGAIN ? EAGAIN : 0;
+	return error;
 }
 
 static int
@@ -420,8 +442,27 @@ accept_count(const struct loop *loop, int listener)
 void
 intake_accept(struct loop *loop, struct intake *intake, int fd)
 {
-	if (intake->armed && fd > 0 && find_fd(loop, fd))
-		accept_some(loop, intake, fd, accept_count(loop, fd));
+	const struct slot_listener *listener = find_fd(loop, fd);
+
+	if (!intake->armed || fd <= 0 || !listener)
+		return;
+	if (accept_some(loop, intake, fd, accept_count(loop, fd)) == EINVAL)
+		listen_again(loop, intake, listener);
+	if (lookout_step_back(loop, listener) < 0)
+		pause_accepting(loop, intake, errno);
+}
+
+/* True where all is accepted that is this slot's. A queue that was inherited
+ * goes on: what comes to it from now on is for whoever listens next. */
+static bool
+is_emptied(struct loop *loop, struct intake *intake,
+    const struct slot_listener *listener)
+{
+	unsigned count =
+	    listener->inherited ? listener_queue(listener->fd) : ACCEPT_BATCH;
+	int error = accept_some(loop, intake, listener->fd, count);
+
+	return listener->inherited || error == EAGAIN || error == EINVAL;
 }
 
 uint64_t
@@ -435,8 +476,7 @@ intake_finish(struct loop *loop, struct intake *intake)
 	for (int i = 0; i < count_listeners(loop) && intake->resume_ms == 0;
 	     i++)
 		if (listeners[i].fd > 0 && listeners[i].closing &&
-		    accept_some(loop, intake, listeners[i].fd, ACCEPT_BATCH) ==
-			EAGAIN) {
+		    is_emptied(loop, intake, &listeners[i])) {
 			release(loop, &listeners[i]);
 			return listeners[i].serial;
 		}
@@ -627,15 +667,11 @@ watch_listeners(struct loop *loop)
 {
 	for (int i = 0; i < count_listeners(loop); i++) {
 		struct slot_listener *listener = &loop->memory->listeners[i];
-		int fd = listener->fd;
 
-		if (fd <= 0)
+		if (listener->fd <= 0)
 			continue;
 		name_service(loop, listener);
-		if (loop_watch(loop, EPOLL_CTL_MOD, fd, 0, 0) < 0)
-			loop_watch(loop, EPOLL_CTL_ADD, fd, 0, 0);
-		/* A reload may have changed the backlog: listen(2). */
-		listen(fd, (int)loop->config->backlog);
+		lookout_renew(loop, listener);
 	}
 }
 

@@ -7,6 +7,7 @@
 #ifndef PREFORKD_INTAKE_H
 #define PREFORKD_INTAKE_H
 
+#include "lib/slot/control.h"
 #include "lib/slot/parcel.h"
 #include "lib/worker/loop.h"
 
@@ -18,9 +19,9 @@ struct intake {
 			       be said */
 };
 
-/* Adds a listener of ENDPOINT by its serial; FD becomes the slot's. Returns 0,
- * or -1 with errno: then FD is closed. */
-int intake_add(struct loop *, uint64_t serial, uint32_t endpoint, int fd);
+/* Adds the listener that ORDER, a CONTROL_LISTEN, tells of; FD becomes the
+ * slot's. Returns 0, or -1 with errno: then FD is closed. */
+int intake_add(struct loop *, const struct control_message *order, int fd);
 bool intake_has(const struct loop *, uint64_t serial);
 
 /* Gives up a listener at once; or once its queue is empty. Unknown serials are

@@ -1,0 +1,58 @@
+#include "lib/worker/lookout.h"
+
+#include <sys/socket.h>
+
+int
+lookout_begin(const struct loop *loop, const struct slot_listener *listener)
+{
+	if (listener->inherited)
+		return 0; /* until it is armed */
+	return loop_watch(loop, EPOLL_CTL_ADD, listener->fd, 0, 0);
+}
+
+/* What is watched exclusively cannot be modified: epoll_ctl(2), EINVAL. */
+static int
+arm_inherited(
+    const struct loop *loop, const struct slot_listener *listener, bool arm)
+{
+	loop_watch(loop, EPOLL_CTL_DEL, listener->fd, 0, 0); /* if it is */
+	return arm ? loop_watch(loop, EPOLL_CTL_ADD, listener->fd,
+			 EPOLLIN | EPOLLEXCLUSIVE, 0)
+		   : 0;
+}
+
+int
+lookout_arm(
+    const struct loop *loop, const struct slot_listener *listener, bool arm)
+{
+	if (listener->inherited)
+		return arm_inherited(loop, listener, arm);
+	/* Cannot fail: it is registered, and nothing is allocated. */
+	return loop_watch(
+	    loop, EPOLL_CTL_MOD, listener->fd, arm ? EPOLLIN : 0, 0);
+}
+
+int
+lookout_step_back(const struct loop *loop, const struct slot_listener *listener)
+{
+	return listener->inherited ? arm_inherited(loop, listener, true) : 0;
+}
+
+void
+lookout_renew(const struct loop *loop, const struct slot_listener *listener)
+{
+	if (listener->inherited) {
+		arm_inherited(loop, listener, false);
+		return;
+	}
+	if (loop_watch(loop, EPOLL_CTL_MOD, listener->fd, 0, 0) < 0)
+		loop_watch(loop, EPOLL_CTL_ADD, listener->fd, 0, 0);
+	/* A reload may have changed the backlog: listen(2). */
+	listen(listener->fd, (int)loop->config->backlog);
+}
+
+int
+lookout_listen(const struct loop *loop, const struct slot_listener *listener)
+{
+	return listen(listener->fd, (int)loop->config->backlog);
+}
