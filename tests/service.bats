@@ -191,6 +191,34 @@ refuses_to_start() {
 	log_has 'the service consumed more than there was'
 }
 
+@test "what earlier calls have answered leaves before the one that ends it" {
+	expect_error 'longer than the service.s limit'
+	expect_error 'more than PREFORKD_REPLY_MAX'
+	expect_error 'consumed more than there was'
+	expect_error 'the service failed on its input'
+	ulimit -c 0
+	export ASAN_OPTIONS=handle_abort=0
+	start_probe --workers 1
+	local end
+	for end in 'abort\n' 'crash\n' 'greedy\n' 'much\n' 'limit 2\nxxx'; do
+		dial
+		printf '%b' "add 1\nadd 2\n$end" >&"$CONN"
+		hears 'v1 1'
+		hears 'v1 3'
+		is_at_end "$CONN"
+	done
+}
+
+@test "a formatted reply may have 4096 bytes" {
+	local length
+	start_probe --workers 1
+	for length in 4095 4096 4097; do
+		dial
+		printf 'format %d\nfinish\n' "$length" >&"$CONN"
+		[ "$(wc -c <&"$CONN")" -eq $(((length < 4097 ? length : 4096) + 4)) ]
+	done
+}
+
 @test "more: a long answer in parts, then what came meanwhile" {
 	start_probe --workers 1
 	dial

@@ -109,15 +109,15 @@ preforkd_reply(struct preforkd_conn *conn, const void *bytes, size_t count)
 int
 preforkd_replyf(struct preforkd_conn *conn, const char *format, ...)
 {
-	char text[FORMATTED];
+	char text[FORMATTED + 1];
 	va_list arguments;
 	int length;
 
 	va_start(arguments, format);
 	length = vsnprintf(text, sizeof text, format, arguments);
 	va_end(arguments);
-	if (length >= FORMATTED)
-		length = FORMATTED - 1;
+	if (length > FORMATTED)
+		length = FORMATTED;
 	if (length > 0)
 		preforkd_reply(conn, text, (size_t)length);
 	return length;

@@ -317,14 +317,22 @@ finish_answer(struct loop *loop, struct connection *c)
 	return CLOSE_NOT;
 }
 
+/* A call that ends the connection has no answer of its own, but those before it
+ * may have: what the client takes of them leaves first. */
 static enum close_reason
 finish_write(struct loop *loop, struct connection *c)
 {
+	const struct transaction *t = &loop->memory->transaction;
+	enum close_reason ends = (enum close_reason)t->outcome.reason;
+	enum close_reason reason = CLOSE_NOT;
+
 	/* Beside an INPUT call it lies in its place, not in the buffer. */
-	if (loop->memory->transaction.call == CALL_INPUT &&
+	if (ends == CLOSE_NOT && t->call == CALL_INPUT &&
 	    connection_rest(c) > 0)
 		keep_rest(loop, c);
-	return connection_pending(c) > 0 ? finish_answer(loop, c) : CLOSE_NOT;
+	if (connection_pending(c) > 0)
+		reason = finish_answer(loop, c);
+	return ends == CLOSE_NOT ? reason : ends;
 }
 
 /* The service has taken one message of several: the next call follows at once,
@@ -351,8 +359,6 @@ finish_apply(struct loop *loop, struct connection *c)
 		call_make(loop, PHASE_APPLY);
 		reason = call_apply(loop);
 	}
-	if (reason != CLOSE_NOT)
-		return reason;
 	store(t->phase, PHASE_WRITE);
 	return finish_write(loop, c);
 }
@@ -363,6 +369,17 @@ finish_run(struct loop *loop, struct connection *c)
 {
 	call_make(loop, PHASE_APPLY);
 	return finish_apply(loop, c);
+}
+
+/* The call has crashed again: it has had no outcome but this. */
+static enum close_reason
+fail_run(struct loop *loop, struct connection *c)
+{
+	struct transaction *t = &loop->memory->transaction;
+
+	t->outcome.reason = CLOSE_FAULT;
+	store(t->phase, PHASE_WRITE);
+	return finish_write(loop, c);
 }
 
 static void
@@ -756,7 +773,7 @@ settle_exchange(struct loop *loop, struct connection *c, enum verdict verdict)
 	case PHASE_READ:
 		return settle_read(loop, c);
 	case PHASE_RUN:
-		return verdict == VERDICT_CLOSE ? CLOSE_FAULT
+		return verdict == VERDICT_CLOSE ? fail_run(loop, c)
 						: finish_run(loop, c);
 	case PHASE_APPLY:
 		return finish_apply(loop, c);

@@ -133,6 +133,8 @@ obey(struct preforkd_conn *conn, const char *word, long n)
 		tell_where(conn);
 	else if (strcmp(word, "much") == 0)
 		reply_much(conn);
+	else if (strcmp(word, "format") == 0)
+		preforkd_replyf(conn, "%0*ld", (int)n, n);
 	else if (strcmp(word, "crash") == 0)
 		state->sum = 0, preforkd_replyf(conn, "never\n"), abort();
 }
