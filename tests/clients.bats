@@ -11,7 +11,7 @@ make_input() {
 	head -c "${1:-3000000}" /dev/urandom >input
 }
 
-@test "nc" {
+@test "nc gets back what it sends" {
 	needs nc
 	start_server
 	make_input
@@ -19,7 +19,7 @@ make_input() {
 	cmp input output
 }
 
-@test "ncat" {
+@test "ncat gets back what it sends" {
 	needs ncat
 	start_server
 	make_input
@@ -27,7 +27,7 @@ make_input() {
 	cmp input output
 }
 
-@test "socat" {
+@test "socat gets back what it sends" {
 	needs socat
 	start_server
 	make_input
@@ -35,7 +35,7 @@ make_input() {
 	cmp input output
 }
 
-@test "a shell with nothing installed" {
+@test "a shell with nothing installed gets back what it sends" {
 	start_server
 	exec 5<>"/dev/tcp/$HOST/$PORT"
 	echo hello >&5

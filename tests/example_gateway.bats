@@ -73,8 +73,10 @@ is_refused() {
 
 # greet NAME [HEARTBEAT]: connects, says hello and is welcome.
 greet() {
+	local hello
+	hello=$(frame "$HELLO" "$(hex "$1")") # a heartbeat may be short
 	connect
-	say "$HELLO" "$(hex "$1")"
+	printf %b "$hello" >&5
 	hears "$WELCOME" "$(printf %04x "${2:-60}")"
 }
 

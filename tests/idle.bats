@@ -41,7 +41,7 @@ waits_for_ever() {
 	[ "$(server_wake_ups)" != "$before" ]
 }
 
-@test "nor after it has served" {
+@test "no wake-ups after connections have come and gone" {
 	start_server --workers 2 --idle-timeout 10s --hang-timeout 2s
 	stream --connections 100 --bytes 100K
 	wait_until sleeps_for_good
@@ -50,7 +50,7 @@ waits_for_ever() {
 	holds_for 3 sleeps_on "$before"
 }
 
-@test "nor after a kill and a reload" {
+@test "no wake-ups after a kill and a reload" {
 	start_server --workers 2 --hang-timeout 2s
 	kill -KILL "$(worker_pid 0)"
 	wait_until log_has 'takes over'
@@ -63,7 +63,7 @@ waits_for_ever() {
 	holds_for 3 sleeps_on "$before"
 }
 
-@test "nor with idle connections that nothing can time out" {
+@test "no wake-ups with idle connections that nothing can time out" {
 	start_server --workers 2 --write-timeout 1s --hang-timeout 2s
 	start_stream --connections 100 --bytes 1000 --hold
 	wait_until stream_says answered

@@ -54,7 +54,7 @@ ready_count() {
 	HOST=127.0.0.1 PORT=$port stream --connections 20
 }
 
-@test "the same where one of them asks for the wildcard address" {
+@test "of instances that start at the same moment one serves, the wildcard address or not" {
 	expect_error 'cannot listen on'
 	local port
 	port=$(free_port)

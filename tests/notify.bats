@@ -204,7 +204,7 @@ states_are() {
 
 # The kernel's queue takes net.unix.max_dgram_qlen messages.
 queue_is_full() {
-	not timeout 0.2 socat -u - "UNIX-SENDTO:$MANAGER" <<<PING=1
+	not timeout 2 socat -u - "UNIX-SENDTO:$MANAGER" <<<PING=1
 }
 
 ends_ready() {

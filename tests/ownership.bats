@@ -240,7 +240,7 @@ counts() {
 	is_mine
 }
 
-@test "the same where the worker is killed as it accepts the next" {
+@test "a connection whose descriptor a service has closed makes room over a kill in accept" {
 	start_to_close_twice
 	hold 'worker 0' accept4 exit 1
 	dial

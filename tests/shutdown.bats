@@ -13,7 +13,7 @@ load helper
 	refuses "$PORT"
 }
 
-@test "INT does the same" {
+@test "INT ends an idle server with status 0" {
 	start_server --workers 2
 	kill -INT "$MASTER"
 	server_ends_with 0

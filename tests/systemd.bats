@@ -195,8 +195,9 @@ in_box() {
 	start_unit
 	start_stream --connections 20 --bytes 2000 --rounds 0
 	configure "listen = 127.0.0.1:$PORT" 'workers = none'
-	expect_error 'reload failed: '
-	expect_error '^master: .*: workers: invalid value'
+	expect_error "^$BOX_CONFIG:2: workers: invalid value"
+	expect_error "^master: $BOX_CONFIG:2: workers: invalid value"
+	expect_error '^master: reload failed: '
 	# The unit checks first, so the command says it, and nothing is told.
 	run ! box systemctl reload preforkd
 	property_is ActiveState active

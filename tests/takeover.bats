@@ -174,7 +174,7 @@ holds_connections() {
 	[ "$(summary connections)" -eq 100 ]
 }
 
-@test "so does one that a reload retires, while workers are killed" {
+@test "a slot that a reload retires hands its connections on while workers are killed" {
 	printf '%s\n' 'listen = 127.0.0.1:0' 'workers = 4' >conf
 	start_server --config conf
 	start_stream --connections 100 --bytes 1000000G --message 1-256K --mixed
