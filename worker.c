@@ -248,8 +248,7 @@ add_listener(struct worker *w, const struct control_message *message, int fd)
 	if (fd < 0)
 		return; /* out of descriptors: the master says it again */
 	if (intake_has(&w->loop, message->serial)) {
-		order_drop(&w->loop, fd);
-		order_end(&w->loop);
+		intake_restore(&w->loop, message->serial, fd);
 	} else if (intake_add(&w->loop, message, fd) < 0) {
 		log_error("cannot watch a listener: %s", strerror(errno));
 		return;

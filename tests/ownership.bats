@@ -368,3 +368,77 @@ no_client_is_standard() {
 has_sockets_left() {
 	(($(sockets connected) == $1))
 }
+
+# --- a service that closes a listener ---------------------------------------------
+
+@test "a listener that a service has closed is put back, and again" {
+	expect_error 'the service has closed a listener'
+	start_owner memory --workers 1
+	for n in 1 2 3; do
+		dial
+		is_mine unlisten
+		dial
+		is_mine
+	done
+	log_has_times 3 'the service has closed a listener'
+}
+
+@test "the same where its number is a service's own socket by then" {
+	expect_error 'the service has closed a listener'
+	start_owner memory --workers 1
+	dial
+	FIRST=$CONN
+	is_mine usurp
+	dial
+	is_mine
+	dial
+	is_mine
+	CONN=$FIRST
+	is_mine
+	reload
+	dial
+	wait_until worker_is_idle
+}
+
+# worker_is_idle: it has made no system call for a second.
+worker_is_idle() {
+	local before after
+	before=$(switches)
+	sleep 1
+	after=$(switches)
+	((after == before))
+}
+
+switches() {
+	awk '/ctxt_switches/ { n += $2 } END { print n }' \
+		"/proc/$(worker_pid 0)/status"
+}
+
+@test "the same where its number is a client's by then" {
+	expect_error 'the service has closed a listener'
+	start_owner memory --workers 1 --listen "127.0.0.1:0=$(own memory)"
+	dial
+	is_mine unlisten
+	FIRST=$CONN
+	PORT=$(sed -n 's/.* starting on [^ ]*, 127.0.0.1:\([0-9]*\);.*/\1/p' "$LOG")
+	dial
+	SECOND=$CONN
+	is_mine
+	read_address
+	dial
+	is_mine
+	CONN=$SECOND
+	is_mine
+	CONN=$FIRST
+	is_mine
+}
+
+@test "the same where the worker is killed before it notices" {
+	expect_error 'the service has closed a listener'
+	start_owner memory --workers 1
+	dial
+	is_mine unlisten
+	kill -KILL "$(worker_pid 0)"
+	dial
+	is_mine
+}

@@ -218,7 +218,8 @@ take_listening(struct crew *crew, struct pair *pair,
 	e->known[owner] = e->listeners[owner] >= 0;
 }
 
-/* The queue is empty and the worker's descriptor closed; ours is the last. */
+/* The worker's descriptor is closed, and ours is the last. The queue is empty,
+ * if it was told to close it. */
 static void
 take_closed(
     struct crew *crew, struct pair *pair, const struct control_message *message)
@@ -226,9 +227,11 @@ take_closed(
 	unsigned owner;
 	struct endpoint *e =
 	    endpoints_by_serial(&crew->endpoints, message->serial, &owner);
+	bool was_known;
 
 	if (!e)
 		return;
+	was_known = e->known[owner];
 	if (e->lent_to[owner] == pair->slot + 1)
 		lending_end(crew, e, owner);
 	else if (owner == pair->slot)
@@ -239,6 +242,10 @@ take_closed(
 	if (!endpoint_is_configured(e, &crew->config) ||
 	    lending_is_over(&crew->slots[owner]))
 		endpoint_drop(e, owner);
+	else if (owner == pair->slot && was_known &&
+	    pair->state == PAIR_SERVING)
+		crew_order_listener(pair, CONTROL_LISTEN, e, owner,
+		    e->listeners[owner]); /* a service has closed its own */
 }
 
 static void

@@ -133,10 +133,14 @@ struct slot_listener {
 	int32_t fd;	   /* 0: none */
 	uint32_t closing;  /* is closed when its queue is empty */
 	uint64_t serial;   /* what the master calls it (control.h) */
+	uint64_t cookie;   /* which socket it is (loop.h) */
 	uint32_t endpoint; /* what its connections get: connection.h */
 	uint32_t service;
 	uint32_t inherited; /* others hold it, too: lookout.h */
+	uint32_t lost;	    /* a service has closed it: enum slot_loss */
 };
+
+enum slot_loss { LOSS_NONE, LOSS_SEEN, LOSS_TOLD /* the master */ };
 
 /*
  * HEAR: what recvmsg(2) writes beside an order's bytes. The kernel writes the

@@ -1,6 +1,7 @@
 #include "lib/worker/intake.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,6 +26,51 @@ enum {
 	 * loads services, and to what those open. */
 	RESERVE_FDS = 16,
 };
+
+/* ---- listeners that a service closes ------------------------------------ */
+
+static int
+count_listeners(const struct loop *loop)
+{
+	return (int)loop->memory->listeners_used;
+}
+
+static struct slot_listener *
+find_fd(const struct loop *loop, int fd)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd == fd)
+			return &listeners[i];
+	return NULL;
+}
+
+/* By a service: the number is nobody's by now, or another's. */
+static bool
+is_closed(const struct slot_listener *listener)
+{
+	return loop_cookie(listener->fd) != listener->cookie;
+}
+
+/* True where a service has closed the listener that had this number. */
+static bool
+note_loss(struct loop *loop, int fd)
+{
+	struct slot_memory *memory = loop->memory;
+	struct slot_listener *listener = find_fd(loop, fd);
+	uint64_t withheld;
+
+	if (!listener || !is_closed(listener))
+		return false;
+	if (listener->lost != LOSS_NONE)
+		return true;
+	store(listener->lost, LOSS_SEEN);
+	if (quota_take(&memory->faults, loop->now_ms, &withheld))
+		log_error("the service has closed a listener: the master has "
+			  "it still");
+	return true;
+}
 
 /* ---- OPEN --------------------------------------------------------------- */
 
@@ -103,17 +149,12 @@ intake_adopt(
 		order_end(loop);
 		return false;
 	}
+	note_loss(loop, fd);
 	timers_note(loop->memory, fd, loop->memory->connections[fd].timer_ms);
 	return open_connection(loop, fd, n);
 }
 
 /* ---- listeners ---------------------------------------------------------- */
-
-static int
-count_listeners(const struct loop *loop)
-{
-	return (int)loop->memory->listeners_used;
-}
 
 static struct slot_listener *
 find_serial(const struct loop *loop, uint64_t serial)
@@ -122,17 +163,6 @@ find_serial(const struct loop *loop, uint64_t serial)
 
 	for (int i = 0; i < count_listeners(loop); i++)
 		if (listeners[i].fd > 0 && listeners[i].serial == serial)
-			return &listeners[i];
-	return NULL;
-}
-
-static struct slot_listener *
-find_fd(const struct loop *loop, int fd)
-{
-	struct slot_listener *listeners = loop->memory->listeners;
-
-	for (int i = 0; i < count_listeners(loop); i++)
-		if (listeners[i].fd == fd)
 			return &listeners[i];
 	return NULL;
 }
@@ -173,7 +203,8 @@ name_service(const struct loop *loop, struct slot_listener *listener)
 static void
 release(struct loop *loop, struct slot_listener *listener)
 {
-	order_drop(loop, listener->fd);
+	if (!is_closed(listener))
+		order_drop(loop, listener->fd);
 	store(listener->fd, 0);
 	order_end(loop);
 }
@@ -196,6 +227,8 @@ intake_add(struct loop *loop, const struct control_message *order, int fd)
 	listener->service = 0;
 	name_service(loop, listener);
 	listener->closing = 0;
+	listener->lost = LOSS_NONE;
+	listener->cookie = loop_cookie(fd);
 	store(listener->fd, fd);
 	if (lookout_begin(loop, listener) == 0)
 		return 0;
@@ -203,6 +236,53 @@ intake_add(struct loop *loop, const struct control_message *order, int fd)
 	release(loop, listener);
 	errno = error;
 	return -1;
+}
+
+/* The listener is watched under a number that is another's by now, and only
+ * under it the epoll instance forgets it. */
+static void
+forget_number(const struct loop *loop, int number, int fd)
+{
+	int other = fcntl(number, F_DUPFD_CLOEXEC, 0);
+
+	if (other < 0)
+		return;
+	if (dup3(fd, number, O_CLOEXEC) == number) {
+		loop_watch(loop, EPOLL_CTL_DEL, number, 0, 0);
+		dup3(other, number, O_CLOEXEC);
+	}
+	close(other);
+}
+
+/* FD is a duplicate of it. Under its own number, where that is free, it is
+ * watched as ever; else FD is its number from now on. */
+static void
+put_back(struct loop *loop, struct slot_listener *listener, int fd)
+{
+	int number = listener->fd, copy;
+
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, number);
+	if (copy == number)
+		return;
+	if (copy >= 0)
+		close(copy);
+	forget_number(loop, number, fd);
+	store(listener->fd, fd);
+	if (lookout_begin(loop, listener) < 0)
+		log_error("cannot watch a listener: %s", strerror(errno));
+}
+
+void
+intake_restore(struct loop *loop, uint64_t serial, int fd)
+{
+	struct slot_listener *listener = find_serial(loop, serial);
+
+	if (is_closed(listener))
+		put_back(loop, listener, fd);
+	store(listener->lost, LOSS_NONE);
+	if (listener->fd != fd)
+		order_drop(loop, fd);
+	order_end(loop);
 }
 
 void
@@ -222,7 +302,7 @@ intake_close(struct loop *loop, uint64_t serial)
 	if (!listener)
 		return;
 	/* An address that is no more, maybe for one that covers it. */
-	if (!listener->inherited)
+	if (!listener->inherited && !is_closed(listener))
 		listener_begin_no_more(listener->fd);
 	store(listener->closing, 1);
 }
@@ -330,8 +410,9 @@ intake_arm(struct loop *loop, struct intake *intake)
 		return;
 	intake->armed = arm;
 	for (int i = 0; i < count_listeners(loop); i++)
-		if (listeners[i].fd > 0 &&
-		    lookout_arm(loop, &listeners[i], arm) < 0)
+		if (listeners[i].fd > 0 && listeners[i].lost == LOSS_NONE &&
+		    lookout_arm(loop, &listeners[i], arm) < 0 &&
+		    !note_loss(loop, listeners[i].fd))
 			pause_accepting(loop, intake, errno);
 }
 
@@ -372,6 +453,7 @@ open_accepted(struct loop *loop, int fd)
 	/* It can have begun before the server did. Cannot fail. */
 	if (listener && listener->inherited && !listener_has_equipped(fd))
 		listener_equip(fd);
+	note_loss(loop, fd);
 	address_peer(&t->peer, &ip, &port);
 	connection_fill(&memory->connections[fd],
 	    listener ? listener->endpoint : 0, listener ? listener->service : 0,
@@ -403,6 +485,8 @@ accept_one(struct loop *loop, struct intake *intake, int listener)
 		error = errno;
 	else
 		slot_end(loop->memory);
+	if (fd < 0 && note_loss(loop, listener))
+		return EBADF;
 	if (concerns_one_connection(error))
 		return 0;
 	if (error != EAGAIN && error != EINVAL)
@@ -444,10 +528,13 @@ intake_accept(struct loop *loop, struct intake *intake, int fd)
 {
 	const struct slot_listener *listener = find_fd(loop, fd);
 
-	if (!intake->armed || fd <= 0 || !listener)
+	if (!intake->armed || fd <= 0 || !listener ||
+	    listener->lost != LOSS_NONE)
 		return;
 	if (accept_some(loop, intake, fd, accept_count(loop, fd)) == EINVAL)
 		listen_again(loop, intake, listener);
+	if (listener->lost != LOSS_NONE)
+		return;
 	if (lookout_step_back(loop, listener) < 0)
 		pause_accepting(loop, intake, errno);
 }
@@ -465,6 +552,22 @@ is_emptied(struct loop *loop, struct intake *intake,
 	return listener->inherited || error == EAGAIN || error == EINVAL;
 }
 
+/* A lost listener is the master's to bring, or to close. */
+static uint64_t
+tell_loss(struct loop *loop)
+{
+	struct slot_listener *listeners = loop->memory->listeners;
+
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (listeners[i].fd > 0 && listeners[i].lost == LOSS_SEEN) {
+			store(listeners[i].lost, LOSS_TOLD);
+			if (listeners[i].closing)
+				release(loop, &listeners[i]);
+			return listeners[i].serial;
+		}
+	return 0;
+}
+
 uint64_t
 intake_finish(struct loop *loop, struct intake *intake)
 {
@@ -480,7 +583,7 @@ intake_finish(struct loop *loop, struct intake *intake)
 			release(loop, &listeners[i]);
 			return listeners[i].serial;
 		}
-	return 0;
+	return tell_loss(loop);
 }
 
 /* ---- settling ----------------------------------------------------------- */
@@ -488,8 +591,10 @@ intake_finish(struct loop *loop, struct intake *intake)
 bool
 intake_knows(const struct loop *loop, int fd)
 {
+	const struct slot_listener *listener = find_fd(loop, fd);
+
 	return connection_is_open(&loop->memory->connections[fd]) ||
-	    find_fd(loop, fd) || loop_owns(loop, fd);
+	    (listener && !is_closed(listener)) || loop_owns(loop, fd);
 }
 
 static bool
@@ -669,6 +774,10 @@ watch_listeners(struct loop *loop)
 		struct slot_listener *listener = &loop->memory->listeners[i];
 
 		if (listener->fd <= 0)
+			continue;
+		/* The dead worker may not have told of a loss. */
+		store(listener->lost, LOSS_NONE);
+		if (note_loss(loop, listener->fd))
 			continue;
 		name_service(loop, listener);
 		lookout_renew(loop, listener);

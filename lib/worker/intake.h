@@ -23,6 +23,9 @@ struct intake {
  * slot's. Returns 0, or -1 with errno: then FD is closed. */
 int intake_add(struct loop *, const struct control_message *order, int fd);
 bool intake_has(const struct loop *, uint64_t serial);
+/* FD is a duplicate of one that the slot has, or has lost to a service: then it
+ * is put back. */
+void intake_restore(struct loop *, uint64_t serial, int fd);
 
 /* Gives up a listener at once; or once its queue is empty. Unknown serials are
  * none of the slot's, or were given up already. */
@@ -43,7 +46,7 @@ bool intake_note_room(struct loop *, struct intake *);
 void intake_accept(struct loop *, struct intake *, int fd);
 
 /* Empties the queues of the listeners that are to be closed. Returns the serial
- * of one that is closed now, or 0. */
+ * of one that is closed now, by a service maybe, or 0. */
 uint64_t intake_finish(struct loop *, struct intake *);
 
 /* Makes FD, accepted by another slot, a connection with what the label and

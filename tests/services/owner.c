@@ -4,7 +4,9 @@
  * still. The argument is a list of words, divided by commas, done in order. At
  * the line "free" it closes a file, at "again" the same number once more; at
  * "take" it does so and has a socket of its own there, with a byte to be read;
- * at "bare" it closes what is not its own: stdin, stdout and stderr.
+ * at "bare" it closes what is not its own: stdin, stdout and stderr. At the
+ * line "unlisten" it closes the server's listener, at "usurp" it has its socket
+ * there.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -124,6 +126,28 @@ take(int fd)
 	has_byte = true;
 }
 
+static bool
+is_listener(int fd)
+{
+	int domain = 0, listens = 0;
+	socklen_t length = sizeof listens;
+
+	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) ==
+	    0 &&
+	    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) == 0 &&
+	    listens && domain == AF_INET;
+}
+
+static int
+find_listener(void)
+{
+	int fd = STDERR_FILENO + 1;
+
+	while (fd < 1024 && !is_listener(fd))
+		fd++;
+	return fd;
+}
+
 static void
 misbehave(const char *word)
 {
@@ -135,6 +159,10 @@ misbehave(const char *word)
 		take(freed);
 	else if (strncmp(word, "bare", 4) == 0)
 		close_standard();
+	else if (strncmp(word, "unlisten", 8) == 0)
+		close(find_listener());
+	else if (strncmp(word, "usurp", 5) == 0)
+		take(find_listener());
 }
 
 static size_t
