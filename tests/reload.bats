@@ -427,6 +427,25 @@ reload_fails() {
 	server_ends_with 0
 }
 
+# Its name is looked up for ever, and so is what is below it.
+@test "a configuration whose file system does not answer fails the reload" {
+	[[ -w /dev/fuse ]] || skip_or_fail "no /dev/fuse"
+	mkdir etc
+	printf 'listen = 127.0.0.1:0\nworkers = 1\n' >etc/a.conf
+	LAUNCHER=(unshare --mount --propagation private)
+	start_server --config "$PWD/etc/a.conf"
+	nsenter --mount="/proc/$MASTER/ns/mnt" setpriv --pdeathsig KILL \
+		"$TEST_PROGRAMS/mute" "$PWD/etc" >words 3>&- 4>&- &
+	CLIENTS+=("$!")
+	wait_until grep -q mounted words
+	expect_error 'cannot read it|reload failed'
+	reload_fails '.*a.conf: cannot read it: Connection timed out: expected .*'
+	kill -KILL "$(worker_pid 0)"
+	wait_until has_pairs 1
+	kill -TERM "$MASTER"
+	server_ends_with 0
+}
+
 @test "a configuration from a pipe is not read again" {
 	expect_error 'master: .*: cannot read it'
 	expect_error 'reload failed: .*: cannot read it'

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "lib/base/cpus.h"
+#include "lib/base/fetch.h"
 #include "lib/base/file.h"
 #include "lib/base/memory.h"
 #include "lib/base/service.h"
@@ -801,13 +802,24 @@ read_lines(
 	return valid;
 }
 
+/* At a reload there are clients, who are not to wait for a file system. */
+static char *
+read_text(const struct reader *reader, size_t *count, const char **error)
+{
+	int fd;
+
+	if (reader->again)
+		return fetch_file(reader->path, FILE_BYTES, count, error);
+	fd = file_open(reader->path, true, FILE_BYTES, error);
+	return fd < 0 ? NULL : file_read(fd, FILE_BYTES, count, error);
+}
+
 static bool
 read_file(struct reader *reader, struct config *config)
 {
 	const char *error;
-	int fd = file_open(reader->path, !reader->again, FILE_BYTES, &error);
 	size_t count;
-	char *text = fd < 0 ? NULL : file_read(fd, FILE_BYTES, &count, &error);
+	char *text = read_text(reader, &count, &error);
 	bool valid;
 
 	if (!text)
