@@ -36,8 +36,7 @@ refuses_to_start() {
 	launch "$@"
 	server_ends_with "$status"
 	log_has "$pattern"
-	[ "$(errors | wc -l)" -eq 1 ]
-	LOGS=()
+	[ "$(log_count '^[^ ]+Z error ')" -eq 1 ]
 }
 
 @test "one socket for an address is shared by all workers" {
