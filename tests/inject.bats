@@ -30,3 +30,9 @@ injects() {
 @test "a connection cannot be accepted: no descriptor" {
 	injects accept4:EMFILE 1
 }
+
+# The sixth is of the first pair of control sockets, whose words would be
+# nobody's.
+@test "the master cannot be told who speaks" {
+	injects setsockopt:ENOMEM 6
+}

@@ -25,12 +25,17 @@ int
 control_pair(int pair[2])
 {
 	const int on = 1;
+	int error;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -1;
-	/* Cannot fail: it sets a flag. */
-	setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-	return 0;
+	if (setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0)
+		return 0;
+	error = errno;
+	close(pair[0]);
+	close(pair[1]);
+	errno = error;
+	return -1;
 }
 
 static void
