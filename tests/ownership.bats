@@ -442,3 +442,15 @@ switches() {
 	dial
 	is_mine
 }
+
+@test "a worker whose listener a service has made block hangs once, and goes on" {
+	CONNS=()
+	expect_error 'hangs: aborting it'
+	start_owner memory --workers 2 --hang-timeout 1s
+	dial_many 8
+	all_are_mine block
+	kill -TTOU "$MASTER"
+	wait_until log_has 'worker 1 .* has drained'
+	all_are_mine
+	[ "$(log_count 'hangs: aborting it')" -le 2 ]
+}

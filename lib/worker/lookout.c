@@ -1,10 +1,20 @@
 #include "lib/worker/lookout.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+
+/* A service can have it block, in another slot, too: then accept4 waits for a
+ * client, and for ever where the listener is to go. */
+static void
+unblock(const struct slot_listener *listener)
+{
+	fcntl(listener->fd, F_SETFL, O_NONBLOCK);
+}
 
 int
 lookout_begin(const struct loop *loop, const struct slot_listener *listener)
 {
+	unblock(listener);
 	if (listener->inherited)
 		return 0; /* until it is armed */
 	return loop_watch(loop, EPOLL_CTL_ADD, listener->fd, 0, 0);
@@ -41,6 +51,7 @@ lookout_step_back(const struct loop *loop, const struct slot_listener *listener)
 void
 lookout_renew(const struct loop *loop, const struct slot_listener *listener)
 {
+	unblock(listener);
 	if (listener->inherited) {
 		arm_inherited(loop, listener, false);
 		return;

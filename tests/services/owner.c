@@ -4,9 +4,9 @@
  * still. The argument is a list of words, divided by commas, done in order. At
  * the line "free" it closes a file, at "again" the same number once more; at
  * "take" it does so and has a socket of its own there, with a byte to be read;
- * at "bare" it closes what is not its own: stdin, stdout and stderr. At the
- * line "unlisten" it closes the server's listener, at "usurp" it has its socket
- * there.
+ * at "bare" it closes what is not its own: stdin, stdout and stderr; at
+ * "unlisten" the server's listener, and at "usurp" it has its socket there; at
+ * "block" it has that listener block.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -161,6 +161,8 @@ misbehave(const char *word)
 		close_standard();
 	else if (strncmp(word, "unlisten", 8) == 0)
 		close(find_listener());
+	else if (strncmp(word, "block", 5) == 0)
+		fcntl(find_listener(), F_SETFL, 0);
 	else if (strncmp(word, "usurp", 5) == 0)
 		take(find_listener());
 }
