@@ -63,7 +63,7 @@ make_input() {
 @test "redis-benchmark" {
 	needs redis-benchmark
 	start_server --workers 2
-	run -0 timeout 60 redis-benchmark -h "$HOST" -p "$PORT" -c 50 \
+	run -0 timeout 240 redis-benchmark -h "$HOST" -p "$PORT" -c 50 \
 		-n 20000 -t set,get,incr,ping_mbulk --csv
 	[[ $output == *'"SET","'[1-9]* ]]
 	[[ $output == *'"GET","'[1-9]* ]]
@@ -73,7 +73,7 @@ make_input() {
 @test "redis-benchmark with pipelining" {
 	needs redis-benchmark
 	start_server --workers 2
-	run -0 timeout 60 redis-benchmark -h "$HOST" -p "$PORT" -c 20 -P 32 \
+	run -0 timeout 240 redis-benchmark -h "$HOST" -p "$PORT" -c 20 -P 32 \
 		-n 100000 -t set --csv
 	[[ $output == *'"SET","'[1-9]* ]]
 	[[ $output != *rror* ]]

@@ -4,6 +4,12 @@
 
 load helper
 
+# Each instruction switches processes twice, and each scenario has its least
+# number of points, whatever the machine.
+setup_file() {
+	export BATS_TEST_TIMEOUT=1200
+}
+
 # sample SCENARIOS: under sanitizers a path has some five times as many
 # instructions, of which fewer are tried in the same time.
 sample() {

@@ -88,11 +88,11 @@ needs() {
 
 @test "the date is now" {
 	serve
-	local told now
+	local before told
+	before=$(date +%s)
 	told=$(date -d "$(curl -fsSI "$URL/" | sed -n 's/^Date: //p' |
 		tr -d '\r')" +%s)
-	now=$(date +%s)
-	((now - told <= 2 && told <= now))
+	((before <= told + 1 && told <= $(date +%s))) # it may be a second old
 }
 
 @test "a directory has its index.html, and its name a slash" {
@@ -879,7 +879,7 @@ browser() {
 		});
 	END
 	serve --workers 2
-	run -0 timeout 60 "$chromium" --headless --no-sandbox --disable-gpu \
+	run -0 timeout 240 "$chromium" --headless --no-sandbox --disable-gpu \
 		--disable-quic --no-first-run --disable-background-networking \
 		--disable-component-update --disable-sync \
 		--user-data-dir="$PWD/profile" --virtual-time-budget=10000 \
