@@ -246,6 +246,7 @@ build/tests/unit/vigil: lib/base/vigil.c
 build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c
 build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c \
 	lib/slot/connection.c
+build/tests/unit/move: $(wildcard lib/worker/*.c lib/slot/*.c lib/base/*.c)
 build/tests/unit/listener: lib/base/listener.c lib/base/address.c
 build/tests/unit/inherited: lib/base/inherited.c lib/base/address.c \
 	lib/base/text.c

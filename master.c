@@ -29,10 +29,10 @@
 #include "lib/master/closing.h"
 #include "lib/master/crew.h"
 #include "lib/master/death.h"
-#include "lib/master/handover.h"
 #include "lib/master/hang.h"
 #include "lib/master/hear.h"
 #include "lib/master/lending.h"
+#include "lib/master/moves.h"
 #include "lib/master/notify.h"
 #include "lib/master/room.h"
 #include "worker.h"
@@ -60,8 +60,8 @@ static const int handled_signals[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
 enum phase {
 	STARTING, /* not yet ready */
 	SERVING,
-	RELOADING, /* candidates get ready beside the workers */
-	SWITCHING, /* candidates take over */
+	RELOADING, /* new workers get ready beside the old */
+	SWITCHING, /* connections go from the old to the new */
 	ENDING,
 };
 
@@ -215,8 +215,8 @@ end_reload(struct master *m)
 	tell_state(m, "READY=1\n");
 }
 
-/* Undoes what the reload has begun. Candidates have touched nothing, and the
- * listeners of new slots have not been steered to. */
+/* Undoes what the reload has begun. The new workers have touched nothing, and
+ * the listeners of new slots have not been steered to. */
 static void
 fail_reload(struct master *m, const char *cause)
 {
@@ -224,16 +224,8 @@ fail_reload(struct master *m, const char *cause)
 
 	set_error(m, "reload failed: %s", cause);
 	log_error("%s; nothing has changed", m->error);
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (!pair)
-			continue;
-		crew_dismiss_candidate(pair);
-		if (pair->state < PAIR_SERVING && !crew->slots[i].wanted) {
-			crew_end_pair(pair);
-		}
-	}
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		crew_dismiss_next(&crew->slots[i]);
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);
 	closing_cancel(&m->closing, &crew->endpoints);
 	end_reload(m);
@@ -249,9 +241,8 @@ report_error(void *context, const char *message)
 		set_error(m, "%s", message);
 }
 
-/* The listeners of added addresses are opened here, not by candidates: those
- * share their descriptors with the worker, and would leave them there if they
- * failed. */
+/* The listeners of added addresses are opened here, not by the new workers: an
+ * address that cannot be had is known before any of them is made. */
 static bool
 open_added(struct master *m, char error[LISTENER_ERROR])
 {
@@ -272,24 +263,6 @@ open_added(struct master *m, char error[LISTENER_ERROR])
 			endpoint_hold(e, i, fd);
 		}
 	return true;
-}
-
-/* A slot's memory and table of descriptors have the size that they were made
- * with. */
-static void
-warn_of_growth(const struct master *m)
-{
-	unsigned wanted, fds = pair_fds(&m->next, &wanted);
-
-	for (unsigned i = 0; i < m->crew.slot_count; i++)
-		if (m->crew.slots[i].pair && m->crew.slots[i].pair->fds < fds) {
-			log_warning("max-connections %u: running workers keep "
-				    "their %u file descriptors each; a restart "
-				    "gives them %u",
-			    m->next.max_connections, m->crew.slots[i].pair->fds,
-			    fds);
-			return;
-		}
 }
 
 static void
@@ -322,25 +295,19 @@ begin_reload(struct master *m)
 		fail_reload(m, cause);
 		return;
 	}
-	warn_of_growth(m);
+	for (unsigned i = 0; i < m->next.workers; i++)
+		backoff_end(&m->crew.slots[i].birth);
 	m->phase = RELOADING;
 	m->reload_ready = 0;
 	await_ready(m);
 }
 
-/* A slot without processes, or one that still gives its connections away,
- * begins with whatever is in force then; but a slot that is added has to show
- * that it can. */
 static bool
 is_reload_ready(const struct master *m, unsigned i)
 {
-	const struct slot *slot = &m->crew.slots[i];
-	const struct pair *pair = slot->pair;
+	const struct pair *next = m->crew.slots[i].next;
 
-	if (!pair)
-		return slot->wanted;
-	return pair->candidate_ready || pair->state == PAIR_READY ||
-	    pair->state == PAIR_RETIRING;
+	return next && next->state == PAIR_READY;
 }
 
 /* Each that gets ready is a reason to wait for the next: they may share a CPU.
@@ -367,7 +334,7 @@ fail_reload_overdue(struct master *m)
 
 	while (i + 1 < m->next.workers && is_reload_ready(m, i))
 		i++;
-	pair = m->crew.slots[i].pair;
+	pair = m->crew.slots[i].next;
 	snprintf(cause, sizeof cause,
 	    "the new worker %u is still %s after %" PRIu64
 	    " ms (start-timeout)",
@@ -388,15 +355,13 @@ commit_reload(struct master *m)
 	m->phase = SWITCHING;
 	hang_wake(crew); /* there may have been no hang-timeout before */
 	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
+		struct slot *slot = &crew->slots[i];
 
-		if (!pair)
+		if (slot->next)
+			crew_switch(crew, slot);
+		else if (!slot->pair)
 			endpoints_drop_removed(
 			    &crew->endpoints, i, &crew->config);
-		else if (pair->state == PAIR_READY)
-			crew_serve(crew, pair);
-		else if (pair->candidate_ready)
-			crew_switch(crew, pair);
 	}
 }
 
@@ -414,11 +379,12 @@ commit_when_closed(struct master *m)
 		await_ready(m);
 }
 
+/* What cannot go for now, as nobody has room for it, stays and is served. */
 static bool
 is_switching(const struct master *m)
 {
-	for (unsigned i = 0; i < m->crew.slot_count; i++)
-		if (m->crew.slots[i].pair && m->crew.slots[i].pair->switching)
+	for (const struct pair *p = m->crew.pairs; p; p = p->next)
+		if (p->old && p->state == PAIR_RETIRING && !p->gave)
 			return true;
 	return false;
 }
@@ -429,11 +395,6 @@ complete_reload(struct master *m)
 	char addresses[ADDRESSES_TEXT];
 	unsigned listed;
 
-	if (*m->crew.failure) {
-		log_warning("%s; its slot goes on as before: reloading again",
-		    m->crew.failure);
-		m->reload_wanted = true;
-	}
 	listed = list_addresses(m, 0, addresses);
 	log_info("reloaded: %u worker%s on %s", m->crew.config.workers,
 	    log_plural(m->crew.config.workers), addresses);
@@ -516,9 +477,8 @@ start(struct master *m, unsigned number, const struct config *config)
 static bool
 is_retiring(const struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair &&
-		    crew->slots[i].pair->state == PAIR_RETIRING)
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		if (pair->state == PAIR_RETIRING && !pair->old)
 			return true;
 	return false;
 }
@@ -537,7 +497,7 @@ reconcile_unwanted(struct master *m, unsigned number)
 			start(m, number, &crew->config);
 		return;
 	}
-	if (slot->pair->state != PAIR_SERVING || slot->pair->switching)
+	if (slot->pair->state != PAIR_SERVING)
 		return;
 	if (slot->retire_ms == 0) {
 		slot->retire_ms = crew->now_ms + RETIRE_MS;
@@ -546,22 +506,41 @@ reconcile_unwanted(struct master *m, unsigned number)
 		crew_retire(crew, slot->pair);
 }
 
+/* The pair that a slot gets by the reload under way. */
+static void
+reconcile_next(struct master *m, unsigned number)
+{
+	struct crew *crew = &m->crew;
+	struct slot *slot = &crew->slots[number];
+
+	if (slot->next || !backoff_is_over(&slot->birth, crew->now_ms) ||
+	    (!endpoints_has_all(&crew->endpoints, number, &m->next) &&
+		crew_is_starting(crew)) ||
+	    crew_start_next(crew, number, &m->next, worker_run))
+		return;
+	backoff_begin(&slot->birth, crew->now_ms);
+	if (backoff_is_long(&slot->birth))
+		snprintf(crew->failure, sizeof crew->failure,
+		    "cannot start worker %u: %s%s", number, strerror(errno),
+		    remedy_for(errno));
+}
+
 static void
 reconcile_slot(struct master *m, unsigned number)
 {
 	struct slot *slot = &m->crew.slots[number];
 	bool is_next = m->phase == RELOADING && number < m->next.workers;
 
-	if (!slot->wanted && !is_next) {
+	if (is_next)
+		reconcile_next(m, number);
+	else if (!slot->wanted)
 		reconcile_unwanted(m, number);
+	if (!slot->wanted)
 		return;
-	}
 	if (!slot->pair || slot->pair->state == PAIR_SERVING)
 		slot->retire_ms = slot->linger_ms = slot->look_ms = 0;
 	if (!slot->pair)
-		start(m, number, slot->wanted ? &m->crew.config : &m->next);
-	else if (is_next && slot->pair->state == PAIR_SERVING)
-		crew_ask_candidate(&m->crew, slot->pair, &m->next);
+		start(m, number, &m->crew.config);
 }
 
 static bool
@@ -621,7 +600,7 @@ reconcile(struct master *m)
 	     (m->phase == RELOADING && i < m->next.workers);
 	     i++)
 		reconcile_slot(m, i);
-	handover_retry(crew);
+	moves_reconcile(crew);
 	room_steer(crew);
 }
 
@@ -1033,9 +1012,8 @@ master_run(const struct config_source *source, const struct config *config,
 	title_set("master");
 	log_name("master");
 	log_limit(config->log_level);
-	if (!m || handover_init(&m->crew.handover) < 0) {
+	if (!m) {
 		log_error("no memory for the master: %s", strerror(errno));
-		free(m);
 		return 1;
 	}
 	m->source = source;

@@ -1,9 +1,6 @@
 /*
  * A slot's processes. The worker has one epoll instance and the slot's
- * listeners and connections; the standby waits until the worker is dead. Where
- * services are loaded from shared objects there is a third, the seed: it has
- * loaded none, and at a reload makes the candidate, so that old and new code
- * never meet in one process.
+ * listeners and connections; the standby waits until the worker is dead.
  *
  * A byte enters in lib/worker/exchange.c (`exchange`), goes through the service
  * (lib/worker/call.c), waits, only where its message is not whole or its client
@@ -26,21 +23,21 @@
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
 #include "lib/base/title.h"
-#include "lib/slot/timers.h"
 #include "lib/worker/budget.h"
+#include "lib/worker/ends.h"
 #include "lib/worker/exchange.h"
+#include "lib/worker/give.h"
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
 #include "lib/worker/output.h"
 #include "lib/worker/schedule.h"
 #include "lib/worker/standard.h"
 #include "lib/worker/standby.h"
-#include "lib/worker/tidy.h"
+#include "lib/worker/take.h"
 
 enum role {
 	STANDBY,
 	WORKER,
-	SEED,
 	OVER, /* the process is to end */
 };
 
@@ -48,35 +45,33 @@ enum mode {
 	SERVING,
 	DRAINING, /* until the clients have gone */
 	STOPPING, /* until what has come is answered */
-	HANDING,  /* until another slot has every connection */
+	RETIRING, /* until other slots have every connection */
 };
 
 struct worker {
 	struct loop loop;
-	struct config config; /* this process's; a candidate has the next */
+	struct config config;
 	struct services services;
-	bool seeded; /* the slot has had a seed */
 	struct intake intake;
+	struct giving giving;
+	struct taking taking;
 	unsigned slot;
-	unsigned side; /* which of loop.standby is the standby's */
 	pid_t master;
 	pid_t standby;
 	enum mode mode;
-	bool keeping; /* HANDING, but there is nobody to hand to for now */
 	bool clone_wanted;
 	uint64_t deadline_ms; /* of draining or stopping; 0: none */
 	bool ended;
-	bool left;  /* to a candidate: what services have opened stays open */
 	int status; /* the exit status */
 };
 
 /* ---- speaking to the master --------------------------------------------- */
 
 static void
-tell(struct worker *w, int control, struct control_message *message, int fd)
+tell(struct worker *w, struct control_message *message, int fd)
 {
 	/* Only a master that has gone does not take it: then so do we. */
-	if (control_tell(control, message, fd) < 0)
+	if (control_tell(w->loop.control, message, fd) < 0)
 		w->ended = true;
 }
 
@@ -85,7 +80,7 @@ tell_serial(struct worker *w, enum control_type type, uint64_t serial, int fd)
 {
 	struct control_message message = { .type = type, .serial = serial };
 
-	tell(w, w->loop.control, &message, fd);
+	tell(w, &message, fd);
 }
 
 static void
@@ -94,13 +89,12 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 	struct control_message message = { .type = type, .value = value };
 
 	message.standby = w->standby;
-	tell(w, w->loop.control, &message, -1);
+	tell(w, &message, -1);
 }
 
-/* Whose words go to the master by which socket. */
+/* What code of a service is about to do. */
 struct voice {
 	struct worker *worker;
-	int control;
 	bool last; /* what it does is its last */
 };
 
@@ -112,7 +106,17 @@ tell_doing(void *context, const char *doing)
 		.value = voice->last };
 
 	snprintf(message.text, sizeof message.text, "%s", doing);
-	tell(voice->worker, voice->control, &message, -1);
+	tell(voice->worker, &message, -1);
+}
+
+static void
+take_name(const struct worker *w, const char *role)
+{
+	char name[32];
+
+	snprintf(name, sizeof name, "%s %u", role, w->slot);
+	title_set(name);
+	log_name(name);
 }
 
 /* ---- time --------------------------------------------------------------- */
@@ -159,85 +163,46 @@ time_left(const struct worker *w)
 
 	due_ms = clock_earlier(due_ms, w->intake.resume_ms);
 	due_ms = clock_earlier(due_ms, w->intake.room_ms);
+	due_ms = clock_earlier(due_ms, w->giving.again_ms);
+	due_ms = clock_earlier(due_ms, w->taking.again_ms);
 	due_ms = clock_earlier(due_ms, w->deadline_ms);
 	vigil_until(&w->loop.memory->vigil, w->loop.now_ms, due_ms);
 	return clock_left(due_ms, w->loop.now_ms);
 }
 
-/* ---- handing connections over ------------------------------------------- */
-
-/* From now on until CONTROL_HANDED nobody touches the connection: two slots
- * have its socket. A worker that dies meanwhile leaves it offered, and the
- * master knows by its number whether another slot has it already. */
-static void
-offer(struct worker *w, int fd)
-{
-	struct slot_memory *memory = w->loop.memory;
-	struct control_message message = { .type = CONTROL_OFFER,
-		.value = memory->handed + 1 };
-
-	store(memory->offered, fd);
-	message.label = parcel_pack(memory, fd);
-	tell(w, w->loop.control, &message, fd);
-}
+/* ---- moving connections ------------------------------------------------- */
 
 static void
-offer_next(struct worker *w)
+bring_parcels(struct worker *w, const struct control_message *message, int fd)
 {
 	struct slot_memory *memory = w->loop.memory;
 
-	if (w->mode != HANDING || w->keeping || memory->offered != 0)
-		return;
-	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
-		if (connection_is_open(&memory->connections[fd])) {
-			offer(w, fd);
-			return;
-		}
+	ends_bring_parcels(&w->loop,
+	    message->value ? &memory->take.end : &memory->give.end,
+	    message->serial, fd);
 }
 
 static void
-let_go(struct worker *w, uint64_t number)
+begin_move(struct worker *w, const struct control_message *message, int fd)
 {
-	const struct slot_memory *memory = w->loop.memory;
+	bool begun = message->type == CONTROL_GIVE
+	    ? give_begin(&w->loop, &w->giving, message, fd)
+	    : take_begin(&w->loop, message->serial, fd);
 
-	if (memory->offered != 0 && number == memory->handed + 1)
-		exchange_hand(&w->loop, memory->offered, number);
-}
-
-/* The offer is taken back. What happened meanwhile was not heeded: the kernel
- * reports it anew. */
-static void
-keep(struct worker *w, uint64_t number)
-{
-	struct slot_memory *memory = w->loop.memory;
-	int fd = memory->offered;
-
-	w->keeping = true;
-	if (fd == 0 || number != memory->handed + 1)
-		return;
-	/* Cannot fail: it is registered, and nothing is allocated. */
-	loop_watch(&w->loop, EPOLL_CTL_MOD, fd, EXCHANGE_EVENTS,
-	    memory->connections[fd].generation);
-	timers_note(w->loop.memory, fd, memory->connections[fd].timer_ms);
-	store(memory->offered, 0);
-}
-
-/* Takes a connection from another slot, once. */
-static void
-adopt(struct worker *w, const struct control_message *message, int fd)
-{
-	const struct slot_memory *memory = w->loop.memory;
-	bool is_next = message->value == memory->adopted + 1;
-
-	if (is_next && fd >= 0)
-		intake_adopt(&w->loop, fd, &message->label, message->value);
-	else if (fd >= 0)
-		order_drop(&w->loop, fd);
 	order_end(&w->loop);
-	tell_value(w,
-	    message->value <= memory->adopted ? CONTROL_ADOPTED
-					      : CONTROL_REFUSED,
-	    message->value);
+	if (!begun)
+		tell_serial(w, CONTROL_MOVED, message->serial, -1);
+}
+
+static void
+move_on(struct worker *w)
+{
+	bool stay = w->mode == DRAINING || w->mode == STOPPING;
+	uint64_t serial = give_next(&w->loop, &w->giving, stay);
+
+	if (serial != 0)
+		tell_serial(w, CONTROL_MOVED, serial, -1);
+	take_next(&w->loop, &w->taking);
 }
 
 /* ---- the master's word -------------------------------------------------- */
@@ -271,7 +236,7 @@ tell_end(struct worker *w, int fd)
 static void
 begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 {
-	struct slot_memory *memory = w->loop.memory;
+	const struct slot_memory *memory = w->loop.memory;
 
 	if (w->mode == mode)
 		return;
@@ -279,25 +244,26 @@ begin_to_end(struct worker *w, enum mode mode, uint64_t timeout_ms)
 	w->deadline_ms = w->loop.now_ms + timeout_ms;
 	w->loop.stopping = mode == STOPPING;
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
-		if (connection_is_open(&memory->connections[fd]) &&
-		    fd != memory->offered)
+		if (connection_is_here(&memory->connections[fd]))
 			tell_end(w, fd);
 }
 
 static void
-hand_over(struct worker *w)
+retire(struct worker *w, bool replaced)
 {
-	w->mode = HANDING;
-	w->keeping = false;
-	if (w->loop.memory->offered != 0)
-		offer(w, w->loop.memory->offered);
+	w->mode = RETIRING;
+	if (replaced)
+		take_name(w, "leaving");
 }
 
+/* Others serve it. */
 static void
-leave(struct worker *w, bool to_standby)
+release(struct worker *w, uint64_t serial)
 {
-	w->left = to_standby;
-	w->ended = true;
+	if (serial != 0)
+		intake_release(&w->loop, serial);
+	else
+		intake_release_all(&w->loop);
 }
 
 static void
@@ -311,7 +277,7 @@ obey(struct worker *w, const struct control_message *message, int fd)
 		w->intake.open = true;
 		break;
 	case CONTROL_RELEASE:
-		intake_release(&w->loop, message->serial);
+		release(w, message->serial);
 		break;
 	case CONTROL_CLOSE:
 		if (message->serial != 0)
@@ -323,31 +289,21 @@ obey(struct worker *w, const struct control_message *message, int fd)
 		if (message->pid == w->loop.pid)
 			w->clone_wanted = true;
 		break;
-	case CONTROL_HAND:
-		hand_over(w);
+	case CONTROL_RETIRE:
+		retire(w, message->value != 0);
 		break;
-	case CONTROL_HANDED:
-		let_go(w, message->value);
+	case CONTROL_PARCELS:
+		bring_parcels(w, message, fd);
 		break;
-	case CONTROL_KEEP:
-		keep(w, message->value);
-		break;
-	case CONTROL_ADOPT:
-		adopt(w, message, fd);
+	case CONTROL_GIVE:
+	case CONTROL_TAKE:
+		begin_move(w, message, fd);
 		break;
 	case CONTROL_DRAIN:
 		begin_to_end(w, DRAINING, message->value);
 		break;
 	case CONTROL_STOP:
 		begin_to_end(w, STOPPING, message->value);
-		break;
-	case CONTROL_END:
-		if (message->pid == w->loop.pid)
-			leave(w, message->value == 0);
-		break;
-	case CONTROL_TIDY:
-		tidy_after(&w->loop, (int32_t)message->value);
-		tell_value(w, CONTROL_TIDIED, message->value);
 		break;
 	}
 }
@@ -356,7 +312,8 @@ static bool
 may_bring(const struct control_message *message)
 {
 	return message->type == CONTROL_LISTEN ||
-	    message->type == CONTROL_ADOPT;
+	    message->type == CONTROL_PARCELS || message->type == CONTROL_GIVE ||
+	    message->type == CONTROL_TAKE;
 }
 
 static void
@@ -392,10 +349,15 @@ handle(struct worker *w, const struct epoll_event *event)
 
 	if (fd == w->loop.control)
 		read_control(w);
+	else if (generation == 0 && fd == memory->give.end.fd)
+		give_hear(&w->loop, &w->giving);
+	else if (generation == 0 && fd == memory->take.end.fd)
+		take_hear(&w->loop, &w->taking);
 	else if (generation == 0)
 		intake_accept(&w->loop, &w->intake, fd);
-	else if ((unsigned)fd < memory->fds && fd != memory->offered &&
-	    memory->connections[fd].generation == generation)
+	else if ((unsigned)fd < memory->fds &&
+	    memory->connections[fd].generation == generation &&
+	    connection_is_here(&memory->connections[fd]))
 		exchange_serve(&w->loop, fd, event->events);
 }
 
@@ -456,7 +418,7 @@ follow_up(struct worker *w)
 	if (w->ended)
 		return;
 	finish_listeners(w);
-	offer_next(w);
+	move_on(w);
 	intake_arm(&w->loop, &w->intake);
 	if (intake_note_room(&w->loop, &w->intake))
 		tell_value(w, CONTROL_WAKE, 0);
@@ -480,18 +442,16 @@ clone_standby(struct worker *w)
 }
 
 /* Cleaning up has one try: where a predecessor has died at it, what it left is
- * the kernel's. At a reload there is no other try, as the candidate's services
- * are others, which stop in their time. */
+ * the kernel's. */
 static void
-stop_services(struct worker *w, int control)
+stop_services(struct worker *w)
 {
-	struct voice voice = { w, control, control == w->loop.control };
+	struct voice voice = { w, true };
 	const struct services_witness witness = { tell_doing, &voice };
 
 	if (w->loop.memory->stopped)
 		return;
-	if (w->mode != SERVING)
-		store(w->loop.memory->stopped, 1);
+	store(w->loop.memory->stopped, 1);
 	services_stop(&w->services, &w->config, &witness);
 }
 
@@ -511,8 +471,7 @@ work(struct worker *w)
 		follow_up(w);
 		store(memory->done, memory->begun);
 		if (is_done(w)) {
-			if (!w->left)
-				stop_services(w, w->loop.control);
+			stop_services(w);
 			return OVER;
 		}
 		count = epoll_wait(
@@ -529,28 +488,19 @@ work(struct worker *w)
 
 /* ---- taking over -------------------------------------------------------- */
 
-static void
-take_name(const struct worker *w, const char *role)
-{
-	char name[32];
-
-	snprintf(name, sizeof name, "%s %u", role, w->slot);
-	title_set(name);
-	log_name(name);
-}
-
 /* This image becomes a standby's, whatever it was cloned from. */
 static enum role
 become_standby(struct worker *w)
 {
 	w->loop.pid = getpid();
 	w->mode = SERVING;
-	w->keeping = false;
 	w->loop.stopping = false;
 	w->clone_wanted = false;
 	w->deadline_ms = 0;
 	w->intake = (struct intake) { .open = false };
-	w->ended = w->left = false; /* a worker may clone it on its way out */
+	w->giving = (struct giving) { .sent = false };
+	w->taking = (struct taking) { .again_ms = 0 };
+	w->ended = false; /* a worker may clone it on its way out */
 	take_name(w, "standby");
 	return STANDBY;
 }
@@ -566,7 +516,6 @@ take_over(struct worker *w, enum verdict verdict)
 		return become_standby(w);
 	w->standby = pid;
 	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
-	tidy_forget(&w->loop);
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
 	pair_place(w->master, w->slot, w->config.pin_cpus);
@@ -575,6 +524,8 @@ take_over(struct worker *w, enum verdict verdict)
 	budget_renew(&w->loop);
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);
+	take_settle(&w->loop, &w->taking);
+	give_settle(&w->loop);
 	return WORKER;
 }
 
@@ -588,129 +539,41 @@ take_over_if_meant(struct worker *w, const struct control_message *message)
 	return take_over(w, (enum verdict)message->value);
 }
 
-/* ---- loading services --------------------------------------------------- */
+/* ---- waiting ------------------------------------------------------------ */
 
 static enum role
-become_seed(struct worker *w)
+stand_by(struct worker *w)
 {
-	w->seeded = true;
-	w->loop.pid = getpid();
-	take_name(w, "seed");
-	return SEED;
+	struct control_message message;
+	int fd;
+
+	if (control_receive(w->loop.waiting, &message, &fd, 0) <= 0)
+		return OVER; /* the master has gone */
+	return message.type == CONTROL_TAKE_OVER
+	    ? take_over_if_meant(w, &message)
+	    : STANDBY;
 }
 
-/* What has loaded a shared object cannot unload it for certain (dlclose(3)).
- * Before a slot's process does so it leaves an image of before to the slot,
- * once and for all. Returns SEED in that one; REST elsewhere, or OVER without
- * it. */
-static enum role
-sow(struct worker *w, int control, enum role rest)
-{
-	struct control_message message = { .type = CONTROL_SEED };
-	pid_t pid;
-
-	if (w->seeded || !services_need_loading(&w->config))
-		return rest;
-	pid = standby_clone(&w->loop, w->master);
-	if (pid == 0)
-		return become_seed(w);
-	w->seeded = true;
-	message.standby = pid;
-	tell(w, control, &message, -1);
-	return pid < 0 ? OVER : rest;
-}
+/* ---- the start ---------------------------------------------------------- */
 
 static bool
-load_services(struct worker *w, int control)
+load_services(struct worker *w)
 {
 	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
-	struct voice voice = { w, control, false };
+	struct voice voice = { w, false };
 	const struct services_witness witness = { tell_doing, &voice };
 	char error[SERVICE_ERROR];
 	bool loaded;
 
-	w->services = (struct services) { .count = 0 };
 	loaded = services_load(&w->services, &w->config, &witness, error) &&
 	    services_start(&w->services, &w->config, &witness, error);
 	standard_fill(); /* before a listener, or the next client, is there */
 	if (loaded)
 		return true;
 	snprintf(message.text, sizeof message.text, "%s", error);
-	tell(w, control, &message, -1);
+	tell(w, &message, -1);
 	return false;
 }
-
-/* A candidate is a standby with the next configuration, at the other socket. */
-static enum role
-become_candidate(struct worker *w, const struct config *config, unsigned side)
-{
-	struct control_message message = { .type = CONTROL_CANDIDATE_READY };
-	int control = w->loop.standby[side & 1];
-	enum role role;
-
-	become_standby(w);
-	take_name(w, "candidate");
-	w->side = side & 1;
-	w->config = *config;
-	log_limit(w->config.log_level);
-	role = sow(w, control, STANDBY);
-	if (role != STANDBY)
-		return role;
-	tidy_note(&w->loop);
-	if (!load_services(w, control)) {
-		w->status = 1;
-		return OVER;
-	}
-	tell(w, control, &message, -1);
-	return STANDBY;
-}
-
-static enum role
-bear_candidate(struct worker *w, enum role bearer, int control,
-    const struct config *config, unsigned side)
-{
-	struct control_message message = { .type = CONTROL_BORN };
-	pid_t pid = standby_clone(&w->loop, w->master);
-
-	if (pid == 0)
-		return become_candidate(w, config, side);
-	message.standby = pid;
-	message.value = pid < 0 ? (uint64_t)errno : 0;
-	tell(w, control, &message, -1);
-	return bearer;
-}
-
-/* ---- waiting ------------------------------------------------------------ */
-
-/* A standby or a seed: ROLE waits at CONTROL for what the master says. */
-static enum role
-stand_by(struct worker *w, enum role role, int control)
-{
-	struct control_message message;
-	struct config config;
-	struct control_bytes bytes = { .bytes = &config,
-		.size = sizeof config };
-	int fd;
-
-	if (control_receive(control, &message, &fd, &bytes, 0) <= 0)
-		return OVER; /* the master has gone */
-	if (message.type == CONTROL_TAKE_OVER && role == SEED)
-		return OVER;
-	if (message.type == CONTROL_END && message.pid == w->loop.pid) {
-		take_name(w, "stopping");
-		stop_services(w, control);
-		return OVER;
-	}
-	if (message.type == CONTROL_TAKE_OVER)
-		return take_over_if_meant(w, &message);
-	if (message.type == CONTROL_CANDIDATE && message.pid == w->loop.pid &&
-	    bytes.length == sizeof config)
-		return bear_candidate(
-		    w, role, control, &config, (unsigned)message.value);
-	return role;
-}
-
-/* ---- the start ---------------------------------------------------------- */
 
 /* Sends the cause to the master, which decides who hears of it. Returns the
  * exit status. */
@@ -721,7 +584,7 @@ fail(struct worker *w, int error, const char *cause)
 		.value = listener_remedy(error) != LISTENER_RETRY };
 
 	snprintf(message.text, sizeof message.text, "%s", cause);
-	tell(w, w->loop.control, &message, -1);
+	tell(w, &message, -1);
 	return 1;
 }
 
@@ -767,8 +630,7 @@ start_endpoints(struct worker *w)
 	int fd, status = 0;
 
 	for (unsigned i = 0; i < w->config.listen_count && status == 0; i++) {
-		if (control_receive(w->loop.control, &message, &fd, NULL, 0) <=
-		    0)
+		if (control_receive(w->loop.control, &message, &fd, 0) <= 0)
 			return 1; /* the master has gone */
 		status = start_listening(w, &message, fd);
 	}
@@ -791,7 +653,7 @@ open_loop(struct worker *w)
 static int
 start(struct worker *w)
 {
-	return load_services(w, w->loop.control) ? start_endpoints(w) : 1;
+	return load_services(w) ? start_endpoints(w) : 1;
 }
 
 /* The first process of a slot is its worker. Once it has all descriptors that
@@ -799,13 +661,7 @@ start(struct worker *w)
 static enum role
 begin(struct worker *w)
 {
-	enum role role = WORKER;
-
 	w->status = open_loop(w);
-	if (w->status == 0)
-		role = sow(w, w->loop.control, WORKER);
-	if (role != WORKER)
-		return role;
 	if (w->status == 0)
 		w->status = start(w);
 	if (w->status != 0)
@@ -817,19 +673,6 @@ begin(struct worker *w)
 	return WORKER;
 }
 
-static enum role
-live(struct worker *w, enum role role)
-{
-	switch (role) {
-	case STANDBY:
-		return stand_by(w, role, w->loop.standby[w->side]);
-	case SEED:
-		return stand_by(w, role, w->loop.seed);
-	default:
-		return work(w);
-	}
-}
-
 int
 worker_run(const struct pair_start *from)
 {
@@ -838,8 +681,7 @@ worker_run(const struct pair_start *from)
 		    .fds = from->memory->fds,
 		    .pid = getpid(),
 		    .control = from->control,
-		    .standby = { from->standby[0], from->standby[1] },
-		    .seed = from->seed },
+		    .waiting = from->waiting },
 		.config = *from->config,
 		.slot = from->slot,
 		.master = from->master,
@@ -854,7 +696,7 @@ worker_run(const struct pair_start *from)
 	output_to_log();
 	role = begin(&w);
 	while (role != OVER)
-		role = live(&w, role);
+		role = role == STANDBY ? stand_by(&w) : work(&w);
 	output_flush();
 	return w.status;
 }

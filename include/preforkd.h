@@ -107,10 +107,9 @@ struct preforkd_service {
 	 */
 	const char *(*start)(const char *argument);
 
-	/* When a worker ends in order, at a reload or with the server: close
-	 * what `start` has opened, which all processes of a slot share. It has
-	 * a second, and one try. Where a worker is killed just then, that stays
-	 * open. */
+	/* When a worker ends in order, at a reload, when its connections have
+	 * gone to the next, or with the server: close what `start` has opened,
+	 * which worker and standby share. It has a second, and one try. */
 	void (*stop)(void);
 
 	/* A client has connected; its state is all zero. */

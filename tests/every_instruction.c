@@ -166,7 +166,8 @@ struct path {
 
 struct server {
 	pid_t master, worker, standby;
-	int log; /* a file in memory */
+	pid_t known; /* the worker when the next were read */
+	int log;     /* a file in memory */
 	off_t log_read;
 	in_port_t port, time_port;	      /* the echo's, and of RFC 868 */
 	int mem;			      /* the master's memory */
@@ -208,6 +209,7 @@ static const char *const phase_names[PHASES] = {
 	[PHASE_OPEN] = "OPEN",
 	[PHASE_HEAR] = "HEAR",
 	[PHASE_RELEASE] = "RELEASE",
+	[PHASE_TAKE] = "TAKE",
 };
 
 /* ---- small things -------------------------------------------------------- */
@@ -578,13 +580,15 @@ is_ready(struct test *t)
 }
 
 /* Reads the master's map: where the slot memory is, and the server's text,
- * which all its processes have at the same place. */
+ * which all its processes have at the same place. False unless there is one
+ * slot's: in the midst of a reload there are two. */
 static bool
 read_maps(struct test *t)
 {
 	struct server *s = &t->server;
 	char path[64], line[512], rights[8], name[256], exe[256];
 	uint64_t start, end, offset;
+	unsigned slots;
 	ssize_t length;
 	FILE *maps;
 
@@ -594,6 +598,7 @@ read_maps(struct test *t)
 	snprintf(path, sizeof(path), "/proc/%d/maps", (int)s->master);
 	maps = fopen(path, "re");
 	s->slot_memory = s->text = 0;
+	slots = 0;
 	while (maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
 		*name = '\0';
 		if (sscanf(line,
@@ -602,8 +607,10 @@ read_maps(struct test *t)
 			continue;
 		/* It is in pieces, by a fence (slot.h). */
 		if (strcmp(rights, "rw-s") == 0 && offset == 0 &&
-		    strcmp(name, "/dev/zero") == 0)
+		    strcmp(name, "/dev/zero") == 0) {
 			s->slot_memory = start;
+			slots++;
+		}
 		if (strcmp(rights, "r-xp") == 0 && strcmp(name, exe) == 0) {
 			s->text = start;
 			s->text_end = end;
@@ -612,7 +619,7 @@ read_maps(struct test *t)
 	}
 	if (maps != NULL)
 		fclose(maps);
-	return s->slot_memory != 0 && s->text != 0;
+	return slots == 1 && s->text != 0;
 }
 
 static bool
@@ -669,7 +676,7 @@ find_pair(struct test *t)
 			others += s->worker != 0, s->worker = pid;
 		else if (strcmp(title, "preforkd: standby 0") == 0)
 			others += s->standby != 0, s->standby = pid;
-		else if (strcmp(title, "preforkd: seed 0") != 0)
+		else
 			others++;
 	}
 	return others == 0 && s->worker > 0 && s->standby > 0;
@@ -710,37 +717,6 @@ is_armed(struct test *t)
 	return false;
 }
 
-/* Nothing is under way: the pair is complete, and all three wait. */
-static bool
-is_at_rest(struct test *t)
-{
-	uint64_t begun = 0, done = 1;
-
-	return find_pair(t) && all_wait(&t->server) && PEEK(t, begun, &begun) &&
-	    PEEK(t, done, &done) && begun == done && is_armed(t);
-}
-
-static bool
-rest(struct test *t)
-{
-	const struct server *s = &t->server;
-
-	if (wait_until(t, is_at_rest))
-		return true;
-	return fail(t,
-	    "after %d ms the server does not rest: worker %d in system call "
-	    "%ld, standby %d in %ld, master in %ld, listener %s",
-	    (int)PATIENCE_MS, (int)s->worker, waits_in(s->worker),
-	    (int)s->standby, waits_in(s->standby), waits_in(s->master),
-	    is_armed(t) ? "armed" : "not armed");
-}
-
-static bool
-master_waits(struct test *t)
-{
-	return is_epoll_wait(waits_in(t->server.master));
-}
-
 /* Counts the slot's descriptors, and finds its epoll instance among them. */
 static unsigned
 count_fds(struct test *t)
@@ -766,6 +742,54 @@ count_fds(struct test *t)
 	if (fds != NULL)
 		closedir(fds);
 	return count;
+}
+
+/* A reload gives the slot new processes, memory and descriptors. */
+static bool
+know_worker(struct test *t)
+{
+	struct server *s = &t->server;
+
+	if (s->known == s->worker)
+		return true;
+	if (!read_maps(t))
+		return false;
+	s->epoll = -1;
+	count_fds(t);
+	s->known = s->worker;
+	return true;
+}
+
+/* Nothing is under way: the pair is complete, and all three wait. */
+static bool
+is_at_rest(struct test *t)
+{
+	uint64_t begun = 0, done = 1;
+
+	return find_pair(t) && know_worker(t) && all_wait(&t->server) &&
+	    PEEK(t, begun, &begun) && PEEK(t, done, &done) && begun == done &&
+	    is_armed(t);
+}
+
+static bool
+rest(struct test *t)
+{
+	const struct server *s = &t->server;
+
+	if (wait_until(t, is_at_rest))
+		return true;
+	return fail(t,
+	    "after %d ms the server does not rest: worker %d in system call "
+	    "%ld, standby %d in %ld, master in %ld, listener %s",
+	    (int)PATIENCE_MS, (int)s->worker, waits_in(s->worker),
+	    (int)s->standby, waits_in(s->standby), waits_in(s->master),
+	    is_armed(t) ? "armed" : "not armed");
+}
+
+static bool
+master_waits(struct test *t)
+{
+	return is_epoll_wait(waits_in(t->server.master));
 }
 
 static bool
@@ -1517,7 +1541,7 @@ verify_time(struct test *t)
 	return *t->failure == '\0';
 }
 
-/* A reload: the worker is told to end, for a candidate to take over. */
+/* A reload: the worker gives its connections to a new one, and ends. */
 static bool
 act_reload(struct test *t)
 {

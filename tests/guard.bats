@@ -10,7 +10,7 @@ WITNESSES=5
 # What a worker that is taken over says in the log is its own affair, and so is
 # what becomes of it; errors of the master or the other slot are not.
 setup_evil() {
-	allow_error ' (worker|standby|candidate|seed) 0: '
+	allow_error ' (worker|standby|leaving) 0: '
 	allow_error 'master: (worker|standby|slot) 0 '
 	allow_error 'master: slot 0: '
 	# A sanitizer would take the signals for its own.
@@ -63,7 +63,7 @@ others_are_well() {
 		[ "$(ask "$fd" hello)" == hello ]
 	done
 	ask_status 1
-	! log_has 'master: (worker|standby|candidate|seed) 1 .*(exited|was killed|hangs|stopped|does not move)'
+	! log_has 'master: (worker|standby|leaving) 1 .*(exited|was killed|hangs|stopped|does not move)'
 }
 
 # all_is_well: and slot 0 is there (again), for new clients, too.
@@ -114,7 +114,7 @@ all_is_well() {
 	evil listener
 	others_are_well
 	stop_process "$MASTER"
-	kill -KILL "$(worker_pid 0)" "$(standby_pid 0)" "$(titled 'seed 0')"
+	kill -KILL "$(worker_pid 0)" "$(standby_pid 0)"
 	kill -CONT "$MASTER"
 	wait_until log_has 'slot 0: worker and standby died together'
 	wait_until has_pairs 2
@@ -284,7 +284,7 @@ helper_processes() {
 	mapfile -t helpers < <(helper_processes)
 	first=$(worker_pid 0)
 	stop_process "$MASTER"
-	kill -KILL "$first" "$(standby_pid 0)" "$(titled 'seed 0')"
+	kill -KILL "$first" "$(standby_pid 0)"
 	kill -CONT "$MASTER"
 	wait_until was_replaced 0 "$first"
 	connect_to 0

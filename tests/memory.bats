@@ -10,7 +10,7 @@ oom_score_adj() {
 # all_have SCORE: each process of a slot.
 all_have() {
 	local pid
-	for pid in $(worker_pids) $(standby_pids) $(titled seed); do
+	for pid in $(worker_pids) $(standby_pids); do
 		[ "$(oom_score_adj "$pid")" -eq "$1" ] || return
 	done
 }

@@ -75,6 +75,20 @@ serves() {
 	log_has "slot 0: .* serving, $1 connections"
 }
 
+@test "a reload makes room for more connections" {
+	configure 'listen = 127.0.0.1:0' 'workers = 1' 'max-connections = 10'
+	start_server --config conf
+	start_stream --connections 10 --bytes 100 --hold
+	wait_until stream_says answered 0
+	configure 'listen = 127.0.0.1:0' 'workers = 1' 'max-connections = 500'
+	reload
+	start_stream --connections 400 --bytes 100 --hold
+	wait_until stream_says answered 1
+	wait_until serves 410
+	end_stream 1
+	end_stream 0
+}
+
 @test "added and removed addresses" {
 	local port new
 	port=$(free_port)
@@ -376,8 +390,8 @@ under_load() {
 	stream --connections 50
 }
 
-# A candidate that is killed from outside is made anew, or the worker that it has
-# become has a successor: the reload succeeds.
+# A new worker that is killed from outside is made anew, or its standby takes
+# over: the reload succeeds.
 @test "a new worker killed during a reload" {
 	start_server --workers 16
 	start_stream --connections 50 --bytes 100G --interval 5 --message 1-1000

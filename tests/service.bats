@@ -49,8 +49,7 @@ hears() {
 
 has_processes() {
 	(($(titled worker | wc -l) == $1 && $(titled standby | wc -l) == $1 &&
-		$(titled seed | wc -l) == $1 &&
-		$(children "$MASTER" | wc -l) == 3 * $1))
+		$(children "$MASTER" | wc -l) == 2 * $1))
 }
 
 # --- which service -----------------------------------------------------------
@@ -306,13 +305,10 @@ sum_is_exact() {
 	say 0
 	hears 'v2 15'
 	[ "$(log_count 'probe: stopped')" -eq 2 ]
-	# The new code alone is mapped, by all but the seeds.
+	# The new code alone is mapped.
 	local pid
 	for pid in $(worker_pids) $(standby_pids); do
 		[ "$(grep -c 'r-xp.*memfd:.*probe.so' "/proc/$pid/maps")" -eq 1 ]
-	done
-	for pid in $(titled seed); do
-		not grep -q 'probe.so' "/proc/$pid/maps"
 	done
 }
 
@@ -426,37 +422,6 @@ sum_is_exact() {
 	hears hello
 }
 
-# --- the seed -------------------------------------------------------------------
-
-@test "worker and standby die together: the seed makes another" {
-	start_probe --workers 1
-	dial
-	say add 5
-	hears 'v1 5'
-	wait_until has_processes 1
-	kill_slot 0
-	say add 5
-	hears 'v1 10'
-	wait_until has_processes 1
-}
-
-@test "without its seed a slot serves on, and a reload says what to do" {
-	expect_error 'reload failed: the seed of slot 0 was killed'
-	start_probe --workers 1
-	dial
-	say add 5
-	hears 'v1 5'
-	kill -KILL "$(titled seed)"
-	wait_until log_has 'warning master: seed 0 .*was killed by SIGKILL; the slot serves on'
-	say add 5
-	hears 'v1 10'
-	reload
-	log_has 'reload failed: the seed of slot 0 was killed, so it can load no new services: restart the server; nothing has changed'
-	kill -KILL "$(worker_pid 0)"
-	say add 5
-	hears 'v1 15'
-}
-
 # --- between slots ------------------------------------------------------------
 
 @test "a retired slot hands on rests, states and timers" {
@@ -503,7 +468,7 @@ sum_is_exact() {
 	wait_until has_processes 2
 }
 
-@test "workers, standbys and candidates are killed, and the service reloaded" {
+@test "workers and standbys are killed, and the service reloaded" {
 	local interval=10
 	[[ $PREFORKD == *sanitize* ]] && interval=100
 	ASAN_OPTIONS=detect_leaks=0 run "$TEST_PROGRAMS/chaos" \

@@ -76,11 +76,11 @@ adds() {
 
 # --- a server that has been ready ------------------------------------------------
 
-# lose_slot_0: its worker, standby and seed at once.
+# lose_slot_0: its worker and standby at once.
 lose_slot_0() {
 	expect_error 'worker and standby died together'
 	stop_process "$MASTER"
-	kill -KILL "$(worker_pid 0)" "$(standby_pid 0)" "$(titled 'seed 0')"
+	kill -KILL "$(worker_pid 0)" "$(standby_pid 0)"
 	kill -CONT "$MASTER"
 }
 

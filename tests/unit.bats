@@ -61,6 +61,10 @@ setup() {
 	"$UNIT/wait"
 }
 
+@test "move: its giver or taker is killed after each instruction" {
+	"$UNIT/move"
+}
+
 @test "listener: which errors a person must act on" {
 	"$UNIT/listener"
 }

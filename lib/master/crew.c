@@ -10,8 +10,8 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "lib/master/handover.h"
 #include "lib/master/hang.h"
+#include "lib/master/moves.h"
 
 enum {
 	KILL_MS = 1000,	 /* past its time, what was asked to end is killed */
@@ -40,29 +40,22 @@ crew_connections(const struct crew *crew)
 {
 	uint64_t count = 0;
 
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			count +=
-			    slot_open_connections(crew->slots[i].pair->memory,
-				crew->slots[i].pair->fds);
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		count += slot_open_connections(pair->memory, pair->fds);
 	return count;
 }
 
 bool
 crew_is_gone(const struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			return false;
-	return true;
+	return !crew->pairs;
 }
 
 bool
 crew_is_starting(const struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair &&
-		    crew->slots[i].pair->state == PAIR_STARTING)
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		if (pair->state == PAIR_STARTING)
 			return true;
 	return false;
 }
@@ -75,46 +68,53 @@ crew_is_down(const struct crew *crew, const struct slot *slot)
 		return false;
 	if (!slot->pair)
 		return slot->restart_ms > crew->now_ms;
-	return slot->pair->rescuing ||
-	    (slot->pair->state == PAIR_STARTING &&
-		(slot->restart.early > 1 ||
-		    crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS));
+	return slot->pair->state == PAIR_STARTING &&
+	    (slot->restart.early > 1 ||
+		crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS);
 }
 
-/* Sums up the counters that services name, which each slot has for itself. */
+/* Sums up the counters that services name, which each pair has for itself. */
 static void
 log_counts(const struct crew *crew)
 {
-	struct slot_count counts[SLOT_COUNTS] = { 0 };
+	struct slot_count counts[SLOT_COUNTS];
 
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			slot_add_counts(crew->slots[i].pair->memory, counts);
+	memcpy(counts, crew->past, sizeof counts);
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		slot_add_counts(pair->memory, counts);
 	for (unsigned i = 0; i < SLOT_COUNTS && *counts[i].name; i++)
 		log_info(
 		    "counter %s: %" PRIu64, counts[i].name, counts[i].value);
 }
 
+static void
+log_slot(const struct slot *slot, unsigned number, const struct pair *p)
+{
+	struct slot_counters sum = slot->past;
+
+	slot_add_counters(p->memory, &sum);
+	log_info("slot %u: worker %d %s, %" PRIu64 " connections, %" PRIu64
+		 " accepted, %" PRIu64 " bytes in, %" PRIu64
+		 " bytes out, %" PRIu64 " restarts, %" PRIu64
+		 " take-overs, standby %d, %" PRIu64 " closed for a fault",
+	    number, (int)p->worker, pair_state_names[p->state],
+	    slot_open_connections(p->memory, p->fds), sum.accepted - sum.moved,
+	    sum.received, sum.sent, slot->restart.deaths, slot->takeovers,
+	    (int)p->standby, sum.faults);
+}
+
 void
 crew_log_status(const struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		const struct slot *slot = &crew->slots[i];
-		const struct pair *p = slot->pair;
-
-		if (!p)
-			continue;
-		log_info(
-		    "slot %u: worker %d %s, %" PRIu64 " connections, %" PRIu64
-		    " accepted, %" PRIu64 " bytes in, %" PRIu64
-		    " bytes out, %" PRIu64 " restarts, %" PRIu64
-		    " take-overs, standby %d, %" PRIu64 " closed for a fault",
-		    i, (int)p->worker, pair_state_names[p->state],
-		    slot_open_connections(p->memory, p->fds),
-		    p->memory->counters.accepted, p->memory->counters.received,
-		    p->memory->counters.sent, slot->restart.deaths,
-		    slot->takeovers, (int)p->heir, p->memory->counters.faults);
-	}
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (crew->slots[i].pair)
+			log_slot(&crew->slots[i], i, crew->slots[i].pair);
+	for (const struct pair *p = crew->pairs; p; p = p->next)
+		if (p->old)
+			log_info("slot %u, before the reload: worker %d, "
+				 "%" PRIu64 " connections",
+			    p->slot, (int)p->worker,
+			    slot_open_connections(p->memory, p->fds));
 	log_counts(crew);
 }
 
@@ -134,35 +134,35 @@ crew_may_log(struct crew *crew, unsigned slot)
 
 /* A table can be smaller than max-connections wants: then it has room beside
  * what we know to be in it. */
-static bool
-has_room(const struct crew *crew, const struct pair *pair)
+uint64_t
+crew_room(const struct crew *crew, const struct pair *pair)
 {
 	uint64_t open = slot_open_connections(pair->memory, pair->fds);
+	uint64_t others = FDS_FIXED + crew->config.listen_count + pair->lent;
+	uint64_t most = crew->config.max_connections;
 
-	return open < crew->config.max_connections &&
-	    open + FDS_FIXED + crew->config.listen_count + pair->lent <
-	    pair->fds;
+	if (most + others > pair->fds)
+		most = pair->fds > others ? pair->fds - others : 0;
+	return open < most ? most - open : 0;
 }
 
 struct pair *
 crew_pair_at(const struct crew *crew, int fd)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		for (int k = 0; pair && k < PAIR_ENDS; k++)
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		for (int k = 0; k < PAIR_ENDS; k++)
 			if (*pair_ends(pair).fd[k] == fd)
 				return pair;
-	}
 	return NULL;
 }
 
 struct pair *
 crew_pair_of(const struct crew *crew, pid_t pid)
 {
-	for (unsigned i = 0; i < crew->slot_count && pid > 0; i++)
-		if (crew->slots[i].pair && pair_has(crew->slots[i].pair, pid))
-			return crew->slots[i].pair;
+	for (struct pair *pair = crew->pairs; pair && pid > 0;
+	     pair = pair->next)
+		if (pair_has(pair, pid))
+			return pair;
 	return NULL;
 }
 
@@ -170,7 +170,7 @@ bool
 crew_can_take(const struct crew *crew, const struct pair *pair)
 {
 	return crew->slots[pair->slot].wanted && pair->state == PAIR_SERVING &&
-	    !pair->rescuing && has_room(crew, pair);
+	    crew_room(crew, pair) > 0;
 }
 
 bool
@@ -187,20 +187,6 @@ crew_less_loaded(struct pair *a, struct pair *b)
 		    slot_open_connections(a->memory, a->fds)
 	    ? b
 	    : a;
-}
-
-struct pair *
-crew_least_loaded(const struct crew *crew, const struct pair *except)
-{
-	struct pair *best = NULL;
-
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (pair && pair != except && crew_can_take(crew, pair))
-			best = crew_less_loaded(best, pair);
-	}
-	return best;
 }
 
 /* ---- orders ------------------------------------------------------------- */
@@ -224,10 +210,8 @@ order_end(struct crew *crew, struct pair *pair)
 	uint64_t left_ms =
 	    crew->end_ms > crew->now_ms ? crew->end_ms - crew->now_ms : 0;
 
-	pair->hand_ms = 0;
 	pair_order(pair, CONTROL_CLOSE, 0);
 	pair_order(pair, crew->how, left_ms);
-	handover_keep(crew, pair);
 	pair->deadline_ms = crew->end_ms + KILL_MS;
 }
 
@@ -256,22 +240,31 @@ order_listeners(struct crew *crew, struct pair *pair)
 	}
 }
 
-void
-crew_switch(struct crew *crew, struct pair *pair)
+/* Its new pair has the listeners, and those that it was lent, but none of
+ * addresses that are no more. */
+static void
+brief_old_on(struct crew *crew, struct pair *pair, const struct endpoint *e)
 {
-	pair->switching = true;
-	if (pair->taking_over)
-		return; /* then brief says it */
-	pair_order(pair, CONTROL_END, pair->heir == 0);
-	pair->deadline_ms = crew->now_ms + KILL_MS;
+	enum control_type how = endpoint_is_configured(e, &crew->config)
+	    ? CONTROL_RELEASE
+	    : CONTROL_CLOSE;
+
+	if (e->listeners[pair->slot] >= 0)
+		crew_order_listener(pair, how, e, pair->slot, -1);
+	for (unsigned owner = 0; owner < crew->slot_count; owner++)
+		if (e->lent_to[owner] == pair->slot + 1)
+			crew_order_listener(
+			    pair, CONTROL_RELEASE, e, owner, -1);
 }
 
-void
-crew_tidy(struct pair *pair, pid_t pid)
+static void
+brief_old(struct crew *crew, struct pair *pair)
 {
-	pair->untidy = pid;
-	if (!pair->taking_over) /* then brief says it */
-		pair_order(pair, CONTROL_TIDY, (uint64_t)pid);
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (crew->endpoints.list[i].used)
+			brief_old_on(crew, pair, &crew->endpoints.list[i]);
+	pair_order(pair, CONTROL_RETIRE, 1);
+	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 }
 
 static void
@@ -279,31 +272,25 @@ brief_on_serving(struct crew *crew, struct pair *pair)
 {
 	order_listeners(crew, pair);
 	pair_order(pair, CONTROL_SERVE, 0);
-	if (pair->untidy != 0)
-		crew_tidy(pair, pair->untidy);
 	if (pair->state != PAIR_RETIRING)
 		return;
 	pair_order(pair, CONTROL_CLOSE, 0);
-	pair_order(pair, CONTROL_HAND, 0);
-	pair->hand_ms = 0;
+	pair_order(pair, CONTROL_RETIRE, 0);
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 }
 
 void
 crew_brief(struct crew *crew, struct pair *pair)
 {
-	struct handover *h = &crew->handover;
-
-	if (crew->ending) {
+	if (pair->state == PAIR_READY)
+		return; /* it waits for a reload */
+	if (crew->ending)
 		order_end(crew, pair);
-	} else if (pair->switching) {
-		crew_switch(crew, pair);
-		return;
-	} else {
+	else if (pair->old)
+		brief_old(crew, pair);
+	else
 		brief_on_serving(crew, pair);
-	}
-	if (h->fd >= 0 && h->target == pair)
-		handover_send(h);
+	moves_brief(pair);
 }
 
 void
@@ -311,7 +298,6 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 {
 	pair->taking_over = true;
 	pair->takeover_due = true;
-	pair->told_candidate = pair->rescuing = false;
 	pair->verdict = verdict;
 	backoff_end(&pair->order);
 	pair->worker_ms = crew->now_ms;
@@ -321,39 +307,12 @@ crew_order_takeover(struct crew *crew, struct pair *pair, enum verdict verdict)
 	crew_send_takeover(crew, pair);
 }
 
-/* A candidate steps in, too, where the standby is dead: better the next
- * configuration than none. */
-static bool
-is_candidates_turn(const struct pair *pair)
-{
-	return pair->switching || (pair->heir == 0 && pair->candidate > 0);
-}
-
-/* There may be a moment in which it cannot be sent, or nobody be born. */
-static void
-send_candidate_order(
-    struct crew *crew, struct pair *pair, const struct config *config)
-{
-	const struct control_message message = { .type = CONTROL_CANDIDATE,
-		.pid = pair->seed > 0 ? pair->seed : pair->heir,
-		.value = pair->side ^ 1 };
-	const struct control_bytes bytes = { .bytes = (void *)config,
-		.size = sizeof *config };
-
-	pair_continue(pair);
-	pair->candidate_asked = pair_send_waiting(
-	    pair->seed > 0 ? pair->nursery : pair->standby[pair->side],
-	    &message, &bytes);
-	if (!pair->candidate_asked)
-		backoff_begin(&pair->birth, crew->now_ms);
-}
-
 /* As far as we know worker and standby are dead. But a worker may have cloned a
- * standby and died before it could say so: that one is told first. */
+ * standby and died before it could say so: that one is told. */
 static bool
 is_orphaned(const struct pair *pair)
 {
-	return pair->taking_over && !pair->told_candidate && pair->heir == 0;
+	return pair->taking_over && pair->standby == 0;
 }
 
 void
@@ -362,63 +321,19 @@ crew_send_takeover(struct crew *crew, struct pair *pair)
 	const struct control_message message = { .type = CONTROL_TAKE_OVER,
 		.serial = pair->takeover + 1,
 		.value = pair->verdict };
-	bool candidate = is_candidates_turn(pair);
 
 	if (!pair->takeover_due || pair_has_dying(pair) ||
-	    (pair->rescuing && !candidate) ||
 	    !backoff_is_over(&pair->order, crew->now_ms))
 		return;
 	pair_continue(pair);
-	if (!pair_send_waiting(
-		pair->standby[candidate ? pair->side ^ 1 : pair->side],
-		&message, NULL)) {
+	if (!pair_send_waiting(pair, &message)) {
 		backoff_begin(&pair->order, crew->now_ms);
 		return;
 	}
 	backoff_end(&pair->order);
 	pair->takeover_due = false;
-	pair->told_candidate = candidate;
 	pair->takeover++;
 	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
-}
-
-bool
-crew_needs_rescuer(const struct pair *pair)
-{
-	return pair->rescuing && pair->seed > 0 && pair->candidate == 0 &&
-	    !pair->candidate_asked;
-}
-
-static void
-bear_rescuer(struct crew *crew, struct pair *pair)
-{
-	if (crew_needs_rescuer(pair) &&
-	    backoff_is_over(&pair->birth, crew->now_ms))
-		send_candidate_order(crew, pair, &crew->config);
-}
-
-/* There was nobody: a candidate takes over, once it has loaded its services;
- * the connections wait for it. Where there was somebody all the same, who was
- * slow, he finds it claimed. */
-static void
-tell_candidate(struct crew *crew, struct pair *pair)
-{
-	pair->rescue_ms = 0;
-	pair->takeover_due = pair->rescuing = true;
-	pair->deadline_ms = crew->config.start_timeout_ms == 0
-	    ? 0
-	    : crew->now_ms + CREW_START_MS + crew->config.start_timeout_ms;
-	crew_send_takeover(crew, pair);
-	bear_rescuer(crew, pair);
-}
-
-/* What a candidate has cloned before it died waits where that one did. */
-static void
-tell_other_side(struct crew *crew, struct pair *pair)
-{
-	pair->side ^= 1;
-	pair->takeover_due = true;
-	crew_send_takeover(crew, pair);
 }
 
 /* Nobody that we know of has taken over yet. If somebody else has begun to and
@@ -426,21 +341,14 @@ tell_other_side(struct crew *crew, struct pair *pair)
 static void
 rescue(struct crew *crew, struct pair *pair)
 {
-	pid_t taker = slot_taker(pair->memory, pair->takeover);
+	pid_t taker;
 
 	if (pair->rescue_ms == 0 || crew->now_ms < pair->rescue_ms)
 		return;
+	taker = slot_taker(pair->memory, pair->takeover);
 	pair->rescue_ms = is_orphaned(pair) ? crew->now_ms + RESCUE_MS : 0;
-	if (pair->rescue_ms == 0)
-		return;
-	if (taker != 0 && !pair_is_child(taker))
+	if (pair->rescue_ms != 0 && taker != 0 && !pair_is_child(taker))
 		crew_order_takeover(crew, pair, pair->verdict);
-	else if (!slot_claim_takeover(pair->memory, pair->takeover, getpid()))
-		return; /* somebody is about to */
-	else if (pair->seed > 0 || pair->candidate > 0)
-		tell_candidate(crew, pair);
-	else
-		tell_other_side(crew, pair);
 }
 
 void
@@ -449,15 +357,10 @@ crew_give_up(struct pair *pair)
 	const struct control_message message = { .type = CONTROL_TAKE_OVER,
 		.value = VERDICT_RESET };
 
-	bool sent;
-
-	pair->takeover_due = pair->rescuing = false;
+	pair->takeover_due = false;
 	pair->given_up = true;
 	pair_kill(pair);
-	sent = pair_send_waiting(pair->standby[0], &message, NULL);
-	sent &= pair_send_waiting(pair->standby[1], &message, NULL);
-	sent &= pair_send_waiting(pair->nursery, &message, NULL);
-	if (sent)
+	if (pair_send_waiting(pair, &message))
 		backoff_end(&pair->reset);
 	else
 		backoff_begin(&pair->reset, clock_ms());
@@ -513,20 +416,24 @@ watch(struct crew *crew, struct pair *pair)
 	return true;
 }
 
-bool
-crew_start(struct crew *crew, unsigned slot, const struct config *config,
+/* Returns NULL with errno: it is for the master to wait. */
+static struct pair *
+bear(struct crew *crew, unsigned slot, const struct config *config,
     int (*run)(const struct pair_start *))
 {
+	const struct pair *old = crew->slots[slot].pair;
+	unsigned least_fds = old ? old->fds : 0; /* it takes all from that */
 	struct pair *pair;
 
 	if (!endpoints_inherit(&crew->endpoints, slot, config))
-		return false;
-	pair = pair_fork(slot, config, run);
+		return NULL;
+	pair = pair_fork(slot, config, least_fds, run);
 	if (!pair)
-		pair = pair_fork(slot, config, run);
+		pair = pair_fork(slot, config, least_fds, run);
 	if (!pair)
-		return false; /* for the master to wait */
-	crew->slots[slot].pair = pair;
+		return NULL;
+	pair->next = crew->pairs;
+	crew->pairs = pair;
 	if (crew->slot_count <= slot)
 		crew->slot_count = slot + 1;
 	pair->started_ms = pair->worker_ms = crew->now_ms;
@@ -535,7 +442,6 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 	for (unsigned i = 0; i < config->listen_count; i++) {
 		struct endpoint *e = endpoints_of(&crew->endpoints, config, i);
 
-		e->known[slot] = false;
 		crew_order_listener(
 		    pair, CONTROL_LISTEN, e, slot, e->listeners[slot]);
 	}
@@ -543,7 +449,28 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 		log_error("cannot watch worker %u: %s", slot, strerror(errno));
 		crew_give_up(pair);
 	}
+	return pair;
+}
+
+bool
+crew_start(struct crew *crew, unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *))
+{
+	struct pair *pair = bear(crew, slot, config, run);
+
+	if (!pair)
+		return false;
+	crew->slots[slot].pair = pair;
+	endpoints_know(&crew->endpoints, slot, config, false);
 	return true;
+}
+
+bool
+crew_start_next(struct crew *crew, unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *))
+{
+	crew->slots[slot].next = bear(crew, slot, config, run);
+	return crew->slots[slot].next;
 }
 
 uint64_t
@@ -574,32 +501,36 @@ crew_serve(struct crew *crew, struct pair *pair)
 
 /* ---- reload ------------------------------------------------------------- */
 
-/* Where the standby has just died this is for the one that comes. */
 void
-crew_ask_candidate(
-    struct crew *crew, struct pair *pair, const struct config *next)
+crew_switch(struct crew *crew, struct slot *slot)
 {
-	if (pair->candidate_asked || pair->taking_over ||
-	    pair_has_dying(pair) || pair->untidy != 0 || pair->leaver > 0 ||
-	    !backoff_is_over(&pair->birth, crew->now_ms))
+	struct pair *old = slot->pair;
+
+	slot->pair = slot->next;
+	slot->next = NULL;
+	slot->pair->lent = old ? old->lent : 0;
+	endpoints_know(&crew->endpoints, slot->pair->slot, &crew->config, true);
+	crew_serve(crew, slot->pair);
+	if (!old)
 		return;
-	if (pair->seed_lost)
-		snprintf(crew->failure, sizeof crew->failure,
-		    "the seed of slot %u was killed, so it can load no new "
-		    "services: restart the server",
-		    pair->slot);
-	else if (pair->seed > 0 || pair->heir > 0)
-		send_candidate_order(crew, pair, next);
+	old->old = true;
+	old->old_ms = crew->now_ms;
+	if (old->state < PAIR_SERVING) {
+		crew_end_pair(old); /* it has begun nothing */
+		return;
+	}
+	old->state = PAIR_RETIRING;
+	if (!old->taking_over)
+		crew_brief(crew, old);
 }
 
 void
-crew_dismiss_candidate(struct pair *pair)
+crew_dismiss_next(struct slot *slot)
 {
-	if (pair->candidate > 0)
-		pair_dismiss(pair, pair->candidate);
-	pair->candidate = 0;
-	pair->candidate_asked = pair->candidate_ready = false;
-	backoff_end(&pair->birth);
+	if (slot->next)
+		crew_end_pair(slot->next);
+	slot->next = NULL;
+	backoff_end(&slot->birth);
 }
 
 /* ---- retiring ----------------------------------------------------------- */
@@ -633,9 +564,8 @@ crew_service_in_call(const struct crew *crew, const struct pair *pair)
 void
 crew_kill(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			crew_end_pair(crew->slots[i].pair);
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		crew_end_pair(pair);
 }
 
 /* The queues are the workers' now: when one has emptied and closed its
@@ -646,14 +576,11 @@ crew_end(struct crew *crew, enum control_type how)
 	crew->ending = true;
 	crew->how = how;
 	endpoints_remove_all(&crew->endpoints);
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (!pair)
-			continue;
-		if (!pair->switching)
-			crew_dismiss_candidate(pair);
-		if (pair->state == PAIR_STARTING && crew->slots[i].proven)
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		crew_dismiss_next(&crew->slots[i]);
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next) {
+		if (pair->state == PAIR_STARTING &&
+		    crew->slots[pair->slot].proven)
 			continue; /* somebody waits in its queue: crew_brief */
 		if (pair->state < PAIR_SERVING)
 			crew_end_pair(pair);
@@ -676,12 +603,10 @@ may_be_in_call(const struct crew *crew, const struct pair *pair)
 static void
 log_overdue(const struct pair *pair)
 {
-	pid_t told = pair->told_candidate ? pair->candidate : pair->heir;
-
-	if (pair->taking_over && told > 0)
+	if (pair->taking_over && pair->standby > 0)
 		log_warning("standby %u (pid %d) has not taken over in %d ms: "
 			    "giving the slot up",
-		    pair->slot, (int)told, CREW_START_MS);
+		    pair->slot, (int)pair->standby, CREW_START_MS);
 	else if (pair->taking_over)
 		log_warning("slot %u has no worker and nobody to take over: "
 			    "giving it up",
@@ -700,7 +625,7 @@ is_the_last(const struct crew *crew, const struct pair *pair)
 {
 	return !crew->ending && !pair->taking_over && !pair->hung &&
 	    pair->state >= PAIR_SERVING && pair->state < PAIR_ENDING &&
-	    pair->worker > 0 && !pair_has_heir(pair);
+	    pair->worker > 0 && !pair_has_standby(pair);
 }
 
 static void
@@ -708,7 +633,8 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 {
 	if (pair->deadline_ms == 0 || crew->now_ms < pair->deadline_ms)
 		return;
-	if (may_be_in_call(crew, pair)) {
+	if (may_be_in_call(crew, pair) ||
+	    moves_go_on(crew, pair, may_be_in_call)) {
 		pair->deadline_ms = crew->now_ms + KILL_MS;
 		return;
 	}
@@ -720,21 +646,12 @@ enforce_deadline(struct crew *crew, struct pair *pair)
 	log_overdue(pair);
 	pair->deadline_ms = 0;
 	pair->overdue = pair->state == PAIR_STARTING;
-	if (!crew->ending && !pair->taking_over && pair_has_heir(pair))
+	if (!crew->ending && !pair->taking_over && pair_has_standby(pair))
 		pair_kill_worker(pair);
 	else if (crew->ending)
 		crew_end_pair(pair);
 	else
 		crew_give_up(pair);
-}
-
-static void
-hurry_leaver(struct crew *crew, struct pair *pair)
-{
-	if (pair->leaver_ms == 0 || crew->now_ms < pair->leaver_ms)
-		return;
-	pair->leaver_ms = 0;
-	kill(pair->leaver, SIGKILL); /* ours, as it has not been reaped */
 }
 
 /* Does again what has failed for a moment. */
@@ -749,21 +666,18 @@ try_again(struct crew *crew, struct pair *pair)
 		crew_give_up(pair);
 	if (backoff_is_due(&pair->order, crew->now_ms))
 		crew_send_takeover(crew, pair);
-	bear_rescuer(crew, pair);
 }
 
 void
 crew_keep_time(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair) {
-			crew->slots[i].pair->patience = PAIR_PATIENCE;
-			enforce_deadline(crew, crew->slots[i].pair);
-			try_again(crew, crew->slots[i].pair);
-			hurry_leaver(crew, crew->slots[i].pair);
-			rescue(crew, crew->slots[i].pair);
-			pair_send_rest(crew->slots[i].pair, crew->now_ms);
-		}
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next) {
+		pair->patience = PAIR_PATIENCE;
+		enforce_deadline(crew, pair);
+		try_again(crew, pair);
+		rescue(crew, pair);
+		pair_send_rest(pair, crew->now_ms);
+	}
 	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
 		hang_look(crew);
 }
@@ -782,15 +696,12 @@ pair_due_ms(const struct pair *pair, uint64_t now_ms)
 
 	due_ms = clock_earlier(due_ms, pair->reset.due_ms);
 	due_ms = clock_earlier(due_ms, pair->rescue_ms);
-	due_ms = clock_earlier(due_ms, pair->hand_ms);
-	due_ms = clock_earlier(due_ms, pair->leaver_ms);
+	if (pair->state == PAIR_RETIRING && !pair->giving)
+		due_ms = earlier_yet(due_ms, pair->give_ms, now_ms);
 	due_ms = earlier_yet(due_ms, pair->order.due_ms, now_ms);
-	due_ms = earlier_yet(due_ms, pair->birth.due_ms, now_ms);
 	if (pair->state == PAIR_STARTING)
 		due_ms = earlier_yet(
 		    due_ms, pair->started_ms + CREW_SOON_MS, now_ms);
-	if (crew_needs_rescuer(pair) && pair->birth.due_ms == 0)
-		due_ms = clock_earlier(due_ms, now_ms);
 	if (pair->outbox.first)
 		due_ms = clock_earlier(due_ms, now_ms + SEND_AGAIN_MS);
 	return due_ms;
@@ -801,13 +712,13 @@ crew_due_ms(const struct crew *crew)
 {
 	uint64_t due_ms = crew->look_ms, now_ms = crew->now_ms;
 
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		due_ms = clock_earlier(due_ms, pair_due_ms(pair, now_ms));
 	for (unsigned i = 0; i < crew->slot_count; i++) {
 		const struct slot *slot = &crew->slots[i];
 
-		if (slot->pair)
-			due_ms = clock_earlier(
-			    due_ms, pair_due_ms(slot->pair, now_ms));
-		else if (slot->restart_ms > now_ms)
+		due_ms = earlier_yet(due_ms, slot->birth.due_ms, now_ms);
+		if (!slot->pair && slot->restart_ms > now_ms)
 			due_ms = clock_earlier(due_ms, slot->restart_ms);
 		if (slot->retire_ms > now_ms)
 			due_ms = clock_earlier(due_ms, slot->retire_ms);

@@ -24,9 +24,12 @@ enum {
 };
 
 struct slot {
-	bool wanted;	   /* what it should be: served, or not */
-	struct pair *pair; /* what it is: its processes, or NULL */
-	bool proven;	   /* it has served */
+	bool wanted;		   /* what it should be: served, or not */
+	struct pair *pair;	   /* what it is: its processes, or NULL */
+	struct pair *next;	   /* of the reload under way, or NULL */
+	struct backoff birth;	   /* of that one */
+	struct slot_counters past; /* of pairs that are no more */
+	bool proven;		   /* it has served */
 	struct restart restart;
 	uint64_t restart_ms; /* no new pair before then */
 	uint64_t retire_ms;  /* its connections go to others then; 0: it
@@ -39,26 +42,14 @@ struct slot {
 	struct quota lines;  /* of the log, that it can bring about */
 };
 
-/* The one connection on its way from a retiring slot to another. */
-struct handover {
-	int fd;				/* our duplicate; -1: none under way */
-	struct pair *source;		/* NULL: died meanwhile */
-	uint64_t number;		/* its, of the connection */
-	struct pair *target;		/* NULL: none found yet */
-	struct control_message message; /* CONTROL_ADOPT, for the target */
-	size_t size;			/* bytes of the parcel */
-	/* SLOT_PARCEL bytes that no process of another slot inherits, and that
-	 * are wiped when the connection has gone. */
-	unsigned char *parcel;
-};
-
 struct crew {
 	struct config config; /* in force */
+	struct pair *pairs;   /* all that there are; for old ones see pair.h */
 	struct slot slots[CONFIG_WORKERS_MAX];
 	unsigned slot_count; /* no slot at or above it was ever wanted */
 	bool served[CONFIG_WORKERS_MAX]; /* as the steering knows it */
 	struct endpoints endpoints;
-	struct handover handover;
+	uint64_t last_move; /* its serial (moves.h) */
 	int epoll;
 	struct vigil vigil; /* time in which the master did not look is left
 			       out of all that follows from now_ms */
@@ -74,6 +65,7 @@ struct crew {
 	char given_up[CREW_TEXT];
 	int exit_status;
 	char failure[CREW_TEXT]; /* why a reload cannot go on, or "" */
+	struct slot_count past[SLOT_COUNTS]; /* of pairs that are no more */
 };
 
 /* ---- what is known ---- */
@@ -96,15 +88,14 @@ struct pair *crew_pair_of(const struct crew *, pid_t pid);
  * as it likes, where it is taken over. */
 bool crew_may_log(struct crew *, unsigned slot);
 
+/* How many connections more a pair has room for. */
+uint64_t crew_room(const struct crew *, const struct pair *);
 /* True where a pair serves, and has room for connections of other slots. */
 bool crew_can_take(const struct crew *, const struct pair *);
 /* Whichever serves fewer connections; A can be NULL. */
 struct pair *crew_less_loaded(struct pair *a, struct pair *b);
 /* True where it has said that it takes no more connections. */
 bool crew_is_full(const struct pair *);
-/* The pair that serves the fewest connections and has room for more, or NULL.
- */
-struct pair *crew_least_loaded(const struct crew *, const struct pair *except);
 
 /* ---- what shall be ---- */
 
@@ -120,6 +111,14 @@ void crew_want(struct crew *, unsigned count);
 bool crew_start(struct crew *, unsigned slot, const struct config *config,
     int (*run)(const struct pair_start *));
 
+/* Starts the pair that a reload gives a slot, beside the one that it has. It
+ * listens and waits until crew_switch puts it in that one's place, which from
+ * then on gives its connections away. */
+bool crew_start_next(struct crew *, unsigned slot, const struct config *config,
+    int (*run)(const struct pair_start *));
+void crew_switch(struct crew *, struct slot *);
+void crew_dismiss_next(struct slot *);
+
 /* Counts the death of a slot's processes that had lived for LIVED_MS. Returns,
  * in ms, for how long the slot gets no others. */
 uint64_t crew_put_off(struct crew *, struct slot *, uint64_t lived_ms);
@@ -130,13 +129,10 @@ uint64_t crew_put_off_start(struct crew *, struct slot *);
 /* Lets a slot that is ready serve. */
 void crew_serve(struct crew *, struct pair *);
 
-/* Tells a pair's standby, or at a reload its candidate, that the worker is
- * dead. Where there is none, a seed makes one. */
+/* Tells a pair's standby that the worker is dead. */
 void crew_order_takeover(struct crew *, struct pair *, enum verdict verdict);
 /* Does so where it had to wait for somebody to die, if nobody is any more. */
 void crew_send_takeover(struct crew *, struct pair *);
-/* True while nobody but a candidate of the seed's can take over. */
-bool crew_needs_rescuer(const struct pair *);
 
 /* Whose call a pair's worker is in, or died in: the service as it is
  * configured; NULL where it is in none, or in one that is no more. */
@@ -151,19 +147,8 @@ void crew_end_pair(struct pair *);
  * the order in hand, or because it changed since the image was taken. */
 void crew_brief(struct crew *, struct pair *);
 
-/* Has the worker close what candidate PID, which is dead, had opened. No other
- * is asked for before it has done so. */
-void crew_tidy(struct pair *, pid_t pid);
-
 /* Lets a slot hand its connections to others, then end. */
 void crew_retire(struct crew *, struct pair *);
-
-/* Asks for a candidate with the NEXT configuration; lets it take over; or
- * dismisses it. */
-void
-crew_ask_candidate(struct crew *, struct pair *, const struct config *next);
-void crew_switch(struct crew *, struct pair *);
-void crew_dismiss_candidate(struct pair *);
 
 /* Begins the end of all. */
 void crew_end(struct crew *, enum control_type how);

@@ -8,10 +8,10 @@
 
 #include "lib/base/child.h"
 #include "lib/base/log.h"
-#include "lib/master/handover.h"
 #include "lib/master/hang.h"
 #include "lib/master/hear.h"
 #include "lib/master/lending.h"
+#include "lib/master/moves.h"
 
 /* A batch of events can be many deaths long, where many clients send what
  * breaks the service: each that is closed is progress, as each byte is. */
@@ -50,10 +50,8 @@ describe_death(
 static const char *
 describe_successor(const struct pair *pair)
 {
-	if (pair->heir > 0 || pair->candidate > 0)
-		return "its standby takes over";
-	return pair->seed > 0 ? "it had no standby: its seed makes a successor"
-			      : "it had no standby";
+	return pair->standby > 0 ? "its standby takes over"
+				 : "it had no standby";
 }
 
 /* A service can die as often as a client likes. */
@@ -169,6 +167,20 @@ give_up_slot(struct crew *crew, struct slot *slot, const struct pair *pair,
 		    slot->restart.early == 1 ? "y" : "ies");
 }
 
+/* A kill from outside is no fault of the new configuration: another is made. */
+static void
+bury_next(struct crew *crew, struct slot *slot, const struct pair *pair,
+    int status, const char *end)
+{
+	slot->next = NULL;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL &&
+	    !pair->overdue)
+		backoff_begin(&slot->birth, crew->now_ms);
+	else
+		snprintf(crew->failure, sizeof crew->failure,
+		    "new worker %u %s", pair->slot, end);
+}
+
 /* The first process of a slot died before there was a standby: it has not lived
  * at all. */
 static void
@@ -179,9 +191,8 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	uint64_t delay_ms;
 
 	crew_end_pair(pair); /* it may just have cloned a standby */
-	if (!slot->wanted) {
-		snprintf(crew->failure, sizeof crew->failure,
-		    "new worker %u %s", pair->slot, end.text);
+	if (slot->next == pair) {
+		bury_next(crew, slot, pair, status, end.text);
 		return;
 	}
 	if (crew->ending) {
@@ -207,12 +218,10 @@ worker_died(struct crew *crew, struct pair *pair, int status)
 	if (pair->state == PAIR_STARTING) {
 		bury_beginner(crew, pair, status, pid);
 	} else if (ended_as_ordered(crew, pair, status)) {
-		log_info(
-		    "worker %u (pid %d) has drained", pair->slot, (int)pid);
+		if (!pair->old)
+			log_info("worker %u (pid %d) has drained", pair->slot,
+			    (int)pid);
 		crew_end_pair(pair);
-	} else if (pair->switching && WIFEXITED(status) &&
-	    WEXITSTATUS(status) == 0) {
-		crew_order_takeover(crew, pair, VERDICT_GO_ON);
 	} else if (pair->state != PAIR_ENDING) {
 		bury_worker(crew, pair, status, pid);
 	}
@@ -223,94 +232,19 @@ worker_died(struct crew *crew, struct pair *pair, int status)
 static void
 standby_died(struct crew *crew, struct pair *pair, int status)
 {
-	pid_t pid = pair->heir;
+	pid_t pid = pair->standby;
 
-	pair->heir = 0;
+	pair->standby = 0;
 	if (pair->state == PAIR_ENDING)
 		return;
-	if (pair->taking_over && !pair->told_candidate) {
+	if (pair->taking_over) {
 		bury_worker(crew, pair, status, pid);
 		return;
 	}
 	if (crew_may_log(crew, pair->slot))
 		log_warning("standby %u (pid %d) %s; the worker clones another",
 		    pair->slot, (int)pid, pair_death(status).text);
-	if (pair->candidate == 0 && pair->seed == 0)
-		pair->candidate_asked = false; /* it was the one asked */
-	if (!pair->taking_over)
-		pair_order(pair, CONTROL_CLONE, 0);
-}
-
-/* Its services cannot be loaded for now, as while files are replaced. The
- * connections wait, for as long as the deadline of the take-over says. */
-static void
-put_off_rescue(struct crew *crew, struct pair *pair, int status)
-{
-	backoff_begin(&pair->birth, crew->now_ms);
-	log_warning("the successor of worker %u %s; trying again in %" PRIu64
-		    " ms",
-	    pair->slot, describe_end(crew, pair, status).text,
-	    pair->birth.wait_ms);
-}
-
-/* A kill from outside is no fault of the new configuration: it is asked again.
- * While the candidate is taking over, the standby can still do so. */
-static void
-candidate_died(struct crew *crew, struct pair *pair, int status)
-{
-	bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-
-	pair->candidate = 0;
-	pair->candidate_asked = pair->candidate_ready = false;
-	if (pair->state == PAIR_ENDING)
-		return;
-	if (!killed || pair->switching)
-		snprintf(crew->failure, sizeof crew->failure,
-		    "the candidate for worker %u %s", pair->slot,
-		    describe_end(crew, pair, status).text);
-	if (!killed && pair->rescuing)
-		put_off_rescue(crew, pair, status);
-	*pair->failure = *pair->doing = '\0';
-	pair->useless = false;
-	pair->switching = false;
-	if (!pair->taking_over || !pair->told_candidate)
-		return;
-	if (pair->rescuing &&
-	    slot_claim_takeover(pair->memory, pair->takeover, getpid())) {
-		/* It has not begun to: the order is void, the next gets one. */
-		pair->told_candidate = false;
-		pair->takeover_due = true;
-		return;
-	}
-	if (pair->heir == 0 && !killed)
-		crew_give_up(pair); /* the next one would do no better */
-	else
-		crew_order_takeover(crew, pair, VERDICT_GO_ON);
-}
-
-static void
-seed_died(struct pair *pair, int status)
-{
-	if (pair->state != PAIR_ENDING)
-		log_warning("seed %u (pid %d) %s; the slot serves on, but can "
-			    "load no new services: restart the server for that",
-		    pair->slot, (int)pair->seed, pair_death(status).text);
-	pair->seed = 0;
-	pair->seed_lost = true;
-	if (pair->candidate == 0)
-		pair->candidate_asked = false;
-}
-
-static void
-leaver_died(struct pair *pair, int status)
-{
-	if (pair->state != PAIR_ENDING && status != 0)
-		log_warning("standby %u (pid %d), of before the reload, %s, %s",
-		    pair->slot, (int)pair->leaver, pair_death(status).text,
-		    *pair->doing ? pair->doing : "ending");
-	*pair->doing = '\0';
-	pair->leaver = 0;
-	pair->leaver_ms = 0;
+	pair_order(pair, CONTROL_CLONE, 0);
 }
 
 static void
@@ -329,24 +263,63 @@ lose_slot(struct crew *crew, struct pair *pair)
 	    pair->slot, lost, when);
 }
 
-/* All of a pair's processes are dead. */
+static void
+lose_old(struct crew *crew, const struct pair *pair)
+{
+	uint64_t lost = slot_open_connections(pair->memory, pair->fds);
+
+	if (pair->state != PAIR_ENDING && !crew->ending)
+		log_error("slot %u: worker and standby of before the reload "
+			  "died together, %" PRIu64 " connections are lost",
+		    pair->slot, lost);
+	endpoints_drop_removed(&crew->endpoints, pair->slot, &crew->config);
+}
+
+/* Of a slot that gets a new pair by a reload that one has the listeners, too.
+ */
+static void
+lose_current(struct crew *crew, struct slot *slot, struct pair *pair)
+{
+	if (!slot->wanted || slot->retire_ms != 0) {
+		if (slot->linger_ms == 0 && !slot->next)
+			endpoints_drop(&crew->endpoints, pair->slot);
+		slot->proven = false;
+	} else if (pair->state != PAIR_ENDING && !crew->ending) {
+		lose_slot(crew, pair);
+		if (!slot->next)
+			endpoints_drop_removed(
+			    &crew->endpoints, pair->slot, &crew->config);
+	}
+	lending_forget(crew, pair->slot);
+	slot->pair = NULL;
+}
+
+static void
+take_off_list(struct crew *crew, const struct pair *pair)
+{
+	struct pair **link = &crew->pairs;
+
+	while (*link != pair)
+		link = &(*link)->next;
+	*link = pair->next;
+}
+
+/* All of a pair's processes are dead. What it has counted stays. */
 static void
 bury_pair(struct crew *crew, struct pair *pair)
 {
 	struct slot *slot = &crew->slots[pair->slot];
 
-	if (!slot->wanted || slot->retire_ms != 0) {
-		if (slot->linger_ms == 0)
-			endpoints_drop(&crew->endpoints, pair->slot);
-		slot->proven = false;
-	} else if (pair->state != PAIR_ENDING && !crew->ending) {
-		lose_slot(crew, pair);
-		endpoints_drop_removed(
-		    &crew->endpoints, pair->slot, &crew->config);
-	}
-	lending_forget(crew, pair->slot);
-	handover_forget(crew, pair);
-	slot->pair = NULL;
+	slot_add_counters(pair->memory, &slot->past);
+	slot_add_counts(pair->memory, crew->past);
+	if (pair == slot->pair)
+		lose_current(crew, slot, pair);
+	else if (pair == slot->next)
+		slot->next = NULL;
+	else
+		lose_old(crew, pair);
+	moves_forget(crew, pair);
+	take_off_list(crew, pair);
 	pair_free(pair);
 }
 
@@ -367,39 +340,33 @@ died(struct crew *crew, struct pair *pair, pid_t pid, int status)
 {
 	pid_t *dying = pair_find_dying(pair, pid);
 
-	if (dying || pid == pair->candidate)
-		crew_tidy(pair, pid);
 	if (dying) {
 		*dying = 0;
 		crew_send_takeover(crew, pair);
 	}
 	if (pid == pair->worker)
 		worker_died(crew, pair, status);
-	else if (pid == pair->heir)
+	else if (pid == pair->standby)
 		standby_died(crew, pair, status);
-	else if (pid == pair->candidate)
-		candidate_died(crew, pair, status);
-	else if (pid == pair->seed)
-		seed_died(pair, status);
-	else if (pid == pair->leaver)
-		leaver_died(pair, status);
 }
 
 static void
 hear_all(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			hear_pair(crew, crew->slots[i].pair);
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		hear_pair(crew, pair);
 }
 
 /* The last words may have been a pair's last, whoever's death this is. */
 void
 death_bury_all_gone(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			death_bury_if_gone(crew, crew->slots[i].pair);
+	struct pair *next;
+
+	for (struct pair *pair = crew->pairs; pair; pair = next) {
+		next = pair->next; /* it may be freed */
+		death_bury_if_gone(crew, pair);
+	}
 }
 
 /* Its pid is still the dead one's: what was said before can name it. */
@@ -432,8 +399,8 @@ take_stop(struct crew *crew, pid_t pid)
 		hang_stop(crew, pair,
 		    info.si_code == CLD_CONTINUED ? 0 : info.si_status);
 	} else if (info.si_code != CLD_CONTINUED) {
-		pair->others_stopped = true;
-		if (pair->taking_over || pair->candidate_asked)
+		pair->standby_stopped = true;
+		if (pair->taking_over)
 			pair_continue(pair);
 	}
 }

@@ -257,6 +257,14 @@ endpoints_drop_removed(
 			endpoint_drop(&all->list[i], slot);
 }
 
+void
+endpoints_know(struct endpoints *all, unsigned slot,
+    const struct config *config, bool known)
+{
+	for (unsigned i = 0; i < config->listen_count; i++)
+		endpoints_of(all, config, i)->known[slot] = known;
+}
+
 bool
 endpoints_has_all(
     struct endpoints *all, unsigned slot, const struct config *config)

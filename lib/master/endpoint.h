@@ -81,6 +81,10 @@ void endpoints_drop(struct endpoints *, unsigned slot);
 void endpoints_drop_removed(
     struct endpoints *, unsigned slot, const struct config *config);
 
+/* Notes whether a slot's worker has its listeners of CONFIG. */
+void endpoints_know(
+    struct endpoints *, unsigned slot, const struct config *config, bool known);
+
 /* Whether a slot has all the listeners that CONFIG wants. */
 bool endpoints_has_all(
     struct endpoints *, unsigned slot, const struct config *config);

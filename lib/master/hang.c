@@ -108,7 +108,7 @@ kill_if_stopped(struct crew *crew, struct pair *pair)
 
 	if (stands < crew->config.hang_timeout_ms || pair->killed)
 		return;
-	if (!pair_has_heir(pair)) {
+	if (!pair_has_standby(pair)) {
 		log_warning("worker %u (pid %d) has been stopped for %" PRIu64
 			    " ms, and nobody could take over: letting it go on",
 		    pair->slot, (int)pair->worker, stands);
@@ -188,9 +188,8 @@ let_sleep(struct pair *pair, uint64_t now_ms)
 static void
 forget_all(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++)
-		if (crew->slots[i].pair)
-			crew->slots[i].pair->stuck = false;
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		pair->stuck = false;
 }
 
 /* Looks for workers that hang for as long as any works. */
@@ -204,10 +203,8 @@ hang_look(struct crew *crew)
 		forget_all(crew);
 		return;
 	}
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		struct pair *pair = crew->slots[i].pair;
-
-		if (!pair || pair->state == PAIR_STARTING)
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next) {
+		if (pair->state == PAIR_STARTING)
 			continue;
 		if (has_moved(pair, crew->now_ms) ||
 		    !let_sleep(pair, crew->now_ms) || pair->stopped_ms != 0)

@@ -9,9 +9,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
-#include "lib/master/handover.h"
 #include "lib/master/hang.h"
 #include "lib/master/lending.h"
+#include "lib/master/moves.h"
 
 enum { CLONE_LOG_MS = 60000 }; /* at most a line about it in this time */
 
@@ -38,18 +38,18 @@ is_nameless(const struct crew *crew, pid_t pid)
 /* There is to be one standby. A second one can come of an order that was given
  * twice, as the first time seemed lost. */
 static void
-know_heir(struct crew *crew, struct pair *pair, pid_t pid, uint64_t error)
+know_standby(struct crew *crew, struct pair *pair, pid_t pid, uint64_t error)
 {
 	if (pid > 0)
 		backoff_end(&pair->clone);
 	else
 		clone_later(crew, pair, error);
-	if (pair->heir > 0 && pair->heir == pid)
+	if (pair->standby > 0 && pair->standby == pid)
 		return;
-	if (pair->heir > 0)
-		pair_dismiss(pair, pair->heir);
-	pair->heir = is_nameless(crew, pid) ? pid : 0;
-	if (pid > 0 && pair->heir == 0) {
+	if (pair->standby > 0)
+		pair_dismiss(pair, pair->standby);
+	pair->standby = is_nameless(crew, pid) ? pid : 0;
+	if (pid > 0 && pair->standby == 0) {
 		pair_order(pair, CONTROL_CLONE, 0);
 	}
 }
@@ -63,22 +63,9 @@ take_ready(
 	pair->deadline_ms = 0;
 	*pair->doing = '\0';
 	pair->state = PAIR_READY;
-	know_heir(crew, pair, message->standby, message->value);
-	if (crew->slots[pair->slot].wanted || crew->slots[pair->slot].proven)
+	know_standby(crew, pair, message->standby, message->value);
+	if (crew->slots[pair->slot].pair == pair)
 		crew_serve(crew, pair);
-}
-
-/* The candidate of a reload is the standby that waits at the other socket. Only
- * now is the one with the old configuration not needed any more, nor what its
- * services had opened. */
-static void
-complete_switch(struct crew *crew, struct pair *pair)
-{
-	pair_release_standby(pair, crew->now_ms + CREW_STOP_MS);
-	pair->side ^= 1;
-	pair->candidate = 0;
-	pair->candidate_asked = pair->candidate_ready = false;
-	pair->switching = false;
 }
 
 static void
@@ -87,85 +74,14 @@ take_taken(
 {
 	if (!pair->taking_over || pair->worker != 0)
 		return; /* nobody was told to */
-	if (message->pid == pair->candidate)
-		complete_switch(crew, pair);
 	pair_forget(pair, message->pid);
 	pair->worker = message->pid;
-	pair->taking_over = pair->rescuing = false;
-	backoff_end(&pair->birth);
+	pair->taking_over = false;
 	pair->rescue_ms = 0;
 	pair->deadline_ms = 0;
 	pair->watch = (struct pair_watch) { 0 };
-	know_heir(crew, pair, message->standby, message->value);
+	know_standby(crew, pair, message->standby, message->value);
 	crew_brief(crew, pair);
-}
-
-/* One candidate is enough, and none without a reload. */
-static void
-know_candidate(struct crew *crew, struct pair *pair, pid_t pid)
-{
-	if (!is_nameless(crew, pid))
-		return;
-	if (!pair->candidate_asked || pair->candidate > 0) {
-		pair_dismiss(pair, pid);
-		return;
-	}
-	pair->candidate = pid;
-	crew_send_takeover(crew, pair); /* if it is waited for */
-}
-
-/* It is asked for again in a while. Only a reload can do without. */
-static void
-bear_later(struct crew *crew, struct pair *pair, uint64_t error)
-{
-	pair->candidate_asked = false;
-	backoff_begin(&pair->birth, crew->now_ms);
-	if (!pair->taking_over && backoff_is_long(&pair->birth))
-		snprintf(crew->failure, sizeof crew->failure,
-		    "cannot make a candidate for worker %u: %s", pair->slot,
-		    strerror((int)error));
-}
-
-static void
-take_born(
-    struct crew *crew, struct pair *pair, const struct control_message *message)
-{
-	if (!pair->candidate_asked || pair->candidate > 0) {
-		know_candidate(crew, pair, message->standby);
-		return;
-	}
-	if (message->standby <= 0)
-		bear_later(crew, pair, message->value);
-	else if (crew_pair_of(crew, message->standby) ||
-	    pair_is_child(message->standby))
-		know_candidate(crew, pair, message->standby);
-	else /* it died before we knew it */
-		crew_tidy(pair, message->standby);
-	if (pair->candidate == 0)
-		pair->candidate_asked = false; /* to be asked again */
-}
-
-static void
-take_candidate_ready(
-    struct crew *crew, struct pair *pair, const struct control_message *message)
-{
-	know_candidate(crew, pair, message->pid);
-	if (pair->candidate != message->pid)
-		return;
-	*pair->doing = '\0';
-	backoff_end(&pair->birth);
-	pair->candidate_ready = true;
-}
-
-/* From now on there is no other way to load services: the standby has some. */
-static void
-take_seed(
-    struct crew *crew, struct pair *pair, const struct control_message *message)
-{
-	if (pair->seed == 0 && is_nameless(crew, message->standby))
-		pair->seed = message->standby;
-	else if (pair->seed == 0)
-		pair->seed_lost = true;
 }
 
 static void
@@ -215,7 +131,8 @@ take_listening(struct crew *crew, struct pair *pair,
 	} else {
 		control_discard(fd);
 	}
-	e->known[owner] = e->listeners[owner] >= 0;
+	if (crew->slots[owner].pair == pair)
+		e->known[owner] = e->listeners[owner] >= 0;
 }
 
 /* The worker's descriptor is closed, and ours is the last. The queue is empty,
@@ -232,12 +149,12 @@ take_closed(
 	if (!e)
 		return;
 	was_known = e->known[owner];
-	if (e->lent_to[owner] == pair->slot + 1)
+	if (!pair->old && e->lent_to[owner] == pair->slot + 1)
 		lending_end(crew, e, owner);
-	else if (owner == pair->slot)
-		e->known[owner] = false;
-	else
+	else if (owner != pair->slot)
 		return; /* another slot's, which it was not lent */
+	else if (!pair->old)
+		e->known[owner] = false;
 	/* One of a slot that is to go stays, and is lent: lending.h. */
 	if (!endpoint_is_configured(e, &crew->config) ||
 	    lending_is_over(&crew->slots[owner]))
@@ -252,30 +169,14 @@ static void
 take_cloned(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	know_heir(crew, pair, message->standby, message->value);
+	know_standby(crew, pair, message->standby, message->value);
 }
 
 static void
-take_adopted(
+take_moved(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	handover_adopted(crew, pair, message->value);
-}
-
-static void
-take_refused(
-    struct crew *crew, struct pair *pair, const struct control_message *message)
-{
-	handover_refused(crew, pair, message->value);
-}
-
-static void
-take_tidied(
-    struct crew *crew, struct pair *pair, const struct control_message *message)
-{
-	(void)crew;
-	if (pair->untidy == (pid_t)message->value)
-		pair->untidy = 0;
+	moves_over(crew, pair, message->serial);
 }
 
 static void
@@ -290,7 +191,7 @@ take_wake(
  * descriptor may come with it. Whoever may speak is a process of the slot. */
 enum {
 	AT_WORKERS = 1, /* socket */
-	AT_WAITING = 2, /* the standbys' or the seed's socket */
+	AT_WAITING = 2, /* the standby's, at which nothing is said */
 	BY_WORKER = 4,	/* and by no other process */
 };
 
@@ -303,21 +204,14 @@ static const struct rule {
 } rules[] = {
 	[CONTROL_LISTENING] = { AT_WORKERS | BY_WORKER,
 	    .take_fd = take_listening },
-	[CONTROL_OFFER] = { AT_WORKERS | BY_WORKER, .take_fd = handover_offer },
 	[CONTROL_READY] = { AT_WORKERS | BY_WORKER, .take = take_ready },
 	[CONTROL_TAKEN] = { AT_WORKERS, .take = take_taken },
 	[CONTROL_CLONED] = { AT_WORKERS | BY_WORKER, .take = take_cloned },
 	[CONTROL_WAKE] = { AT_WORKERS | BY_WORKER, .take = take_wake },
 	[CONTROL_CLOSED] = { AT_WORKERS | BY_WORKER, .take = take_closed },
-	[CONTROL_TIDIED] = { AT_WORKERS | BY_WORKER, .take = take_tidied },
-	[CONTROL_ADOPTED] = { AT_WORKERS | BY_WORKER, .take = take_adopted },
-	[CONTROL_REFUSED] = { AT_WORKERS | BY_WORKER, .take = take_refused },
-	[CONTROL_DOING] = { AT_WORKERS | AT_WAITING, .take = take_doing },
-	[CONTROL_FAILED] = { AT_WORKERS | AT_WAITING, .take = take_failed },
-	[CONTROL_BORN] = { AT_WAITING, .take = take_born },
-	[CONTROL_CANDIDATE_READY] = { AT_WAITING,
-	    .take = take_candidate_ready },
-	[CONTROL_SEED] = { AT_WORKERS | AT_WAITING, .take = take_seed },
+	[CONTROL_MOVED] = { AT_WORKERS | BY_WORKER, .take = take_moved },
+	[CONTROL_DOING] = { AT_WORKERS, .take = take_doing },
+	[CONTROL_FAILED] = { AT_WORKERS, .take = take_failed },
 };
 
 /* Who speaks at a slot's socket is one of that slot, as no other has its ends;
@@ -382,8 +276,7 @@ hear_socket(struct crew *crew, struct pair *pair, int control, unsigned where)
 	int fd, result;
 
 	for (; pair->patience > 0; pair->patience--) {
-		result =
-		    control_receive(control, &message, &fd, NULL, MSG_DONTWAIT);
+		result = control_receive(control, &message, &fd, MSG_DONTWAIT);
 		if (result > 0)
 			take_message(crew, pair, &message, fd, where);
 		else if (result == 0 || errno != EPROTO)

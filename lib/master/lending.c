@@ -169,7 +169,7 @@ look(struct crew *crew, struct slot *slot, unsigned owner)
 	if (slot->linger_ms == 0 || crew->now_ms < slot->look_ms)
 		return;
 	slot->look_ms = crew->now_ms + LOOK_MS;
-	if (!slot->pair &&
+	if (!slot->pair && !slot->next &&
 	    (crew->now_ms >= slot->linger_ms ||
 		!has_handshakes(&crew->endpoints, owner)))
 		end_lingering(crew, slot, owner);

@@ -56,8 +56,7 @@ outbox_send(struct outbox *box, int control)
 	bool took = false;
 
 	while (box->first &&
-	    control_send(control, &box->first->message, box->first->fd, NULL) ==
-		0) {
+	    control_send(control, &box->first->message, box->first->fd) == 0) {
 		drop_first(box);
 		took = true;
 	}

@@ -124,8 +124,7 @@ volunteer_for_oom(void)
 static _Noreturn void
 become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 {
-	int *ends[PAIR_ENDS] = { &start->control, &start->standby[0],
-		&start->standby[1], &start->seed };
+	int *ends[PAIR_ENDS] = { &start->control, &start->waiting };
 	struct rlimit limit = { .rlim_cur = start->memory->fds };
 
 	/* The master's death by any means is ours; it may be over already. */
@@ -145,8 +144,7 @@ become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
 struct pair_ends
 pair_ends(struct pair *pair)
 {
-	return (struct pair_ends) { { &pair->control, &pair->standby[0],
-	    &pair->standby[1], &pair->nursery } };
+	return (struct pair_ends) { { &pair->control, &pair->waiting } };
 }
 
 /* Ends that are -1 were not made. */
@@ -186,11 +184,11 @@ fail(struct pair *pair, const int theirs[PAIR_ENDS])
 }
 
 struct pair *
-pair_fork(unsigned slot, const struct config *config,
+pair_fork(unsigned slot, const struct config *config, unsigned least_fds,
     int (*run)(const struct pair_start *))
 {
 	struct pair *pair = calloc(1, sizeof *pair);
-	int theirs[PAIR_ENDS] = { -1, -1, -1, -1 };
+	int theirs[PAIR_ENDS] = { -1, -1 };
 	struct pair_start start = {
 		.slot = slot, .master = getpid(), .config = config
 	};
@@ -203,15 +201,15 @@ pair_fork(unsigned slot, const struct config *config,
 	for (int i = 0; i < PAIR_ENDS; i++)
 		*pair_ends(pair).fd[i] = -1;
 	pair->fds = pair_fds(config, &wanted);
+	if (pair->fds < least_fds)
+		pair->fds = least_fds;
 	pair->memory = slot_map(pair->fds);
 	if (!pair->memory || make_controls(pair, theirs) < 0 ||
 	    slot_inherit(pair->memory, pair->fds, true) < 0)
 		return fail(pair, theirs);
 	start.memory = pair->memory;
 	start.control = theirs[0];
-	start.standby[0] = theirs[1];
-	start.standby[1] = theirs[2];
-	start.seed = theirs[3];
+	start.waiting = theirs[1];
 	pair->worker = fork();
 	if (pair->worker == 0)
 		become_worker(&start, run);
@@ -249,23 +247,14 @@ pair_find_dying(struct pair *pair, pid_t pid)
 bool
 pair_has(struct pair *pair, pid_t pid)
 {
-	return pair->worker == pid || pair->heir == pid ||
-	    pair->candidate == pid || pair->seed == pid ||
-	    pair->leaver == pid || pair_find_dying(pair, pid);
+	return pair->worker == pid || pair->standby == pid ||
+	    pair_find_dying(pair, pid);
 }
 
 bool
 pair_has_any(const struct pair *pair)
 {
-	return pair->worker > 0 || pair->heir > 0 || pair->candidate > 0 ||
-	    pair->seed > 0 || pair_has_dying(pair);
-}
-
-static void
-forget_candidate(struct pair *pair)
-{
-	pair->candidate = 0;
-	pair->candidate_asked = pair->candidate_ready = false;
+	return pair->worker > 0 || pair->standby > 0 || pair_has_dying(pair);
 }
 
 void
@@ -273,14 +262,8 @@ pair_forget(struct pair *pair, pid_t pid)
 {
 	pid_t *dying = pair_find_dying(pair, pid);
 
-	if (pair->heir == pid)
-		pair->heir = 0;
-	if (pair->candidate == pid)
-		forget_candidate(pair);
-	if (pair->seed == pid)
-		pair->seed = 0;
-	if (pair->leaver == pid)
-		pair->leaver = 0, pair->leaver_ms = 0;
+	if (pair->standby == pid)
+		pair->standby = 0;
 	if (dying)
 		*dying = 0;
 }
@@ -298,24 +281,6 @@ pair_dismiss(struct pair *pair, pid_t pid)
 		}
 }
 
-void
-pair_release_standby(struct pair *pair, uint64_t due_ms)
-{
-	const struct control_message message = { .type = CONTROL_END,
-		.pid = pair->heir };
-
-	if (pair->heir <= 0)
-		return;
-	if (pair->leaver == 0 &&
-	    control_send(pair->standby[pair->side], &message, -1, NULL) == 0) {
-		pair->leaver = pair->heir;
-		pair->leaver_ms = due_ms;
-	} else {
-		pair_dismiss(pair, pair->heir);
-	}
-	pair->heir = 0;
-}
-
 bool
 pair_has_dying(const struct pair *pair)
 {
@@ -329,31 +294,22 @@ void
 pair_kill(struct pair *pair)
 {
 	kill_one(pair->worker);
-	kill_one(pair->heir);
-	kill_one(pair->candidate);
-	kill_one(pair->seed);
-	kill_one(pair->leaver);
+	kill_one(pair->standby);
 	pair->deadline_ms = 0;
 }
 
 void
 pair_continue(struct pair *pair)
 {
-	const pid_t others[] = { pair->heir, pair->candidate, pair->seed };
-
-	if (!pair->others_stopped)
-		return;
-	pair->others_stopped = false;
-	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
-		if (others[i] > 0)
-			kill(others[i], SIGCONT); /* ours, as above */
+	if (pair->standby_stopped && pair->standby > 0)
+		kill(pair->standby, SIGCONT); /* ours, as above */
+	pair->standby_stopped = false;
 }
 
-/* A candidate steps in where the standby is dead: crew.c. */
 bool
-pair_has_heir(const struct pair *pair)
+pair_has_standby(const struct pair *pair)
 {
-	return pair->heir > 0 || pair->candidate > 0;
+	return pair->standby > 0;
 }
 
 void
@@ -387,7 +343,7 @@ pair_send(struct pair *pair, const struct control_message *message, int fd)
 	if (pair->control < 0)
 		return;
 	if (!pair->outbox.first) {
-		if (control_send(pair->control, message, fd, NULL) == 0 ||
+		if (control_send(pair->control, message, fd) == 0 ||
 		    control_is_over(errno))
 			return;
 		pair->deaf_ms = 0; /* since the next look: pair_send_rest */
@@ -408,7 +364,7 @@ pair_send_rest(struct pair *pair, uint64_t now_ms)
 	if (outbox_send(&pair->outbox, pair->control) || pair->deaf_ms == 0) {
 		pair->deaf_ms = now_ms;
 	} else if (pair->outbox.first && pair->worker > 0 &&
-	    pair_has_heir(pair) && now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
+	    pair_has_standby(pair) && now_ms >= pair->deaf_ms + PAIR_DEAF_MS) {
 		log_warning("worker %u (pid %d) has not read for %d ms: "
 			    "killing it",
 		    pair->slot, (int)pair->worker, PAIR_DEAF_MS);
@@ -428,11 +384,12 @@ pair_order(struct pair *pair, enum control_type type, uint64_t value)
 }
 
 bool
-pair_send_waiting(int end, const struct control_message *message,
-    const struct control_bytes *bytes)
+pair_send_waiting(
+    const struct pair *pair, const struct control_message *message)
 {
 	/* Nobody there is no error: the end of the whole slot shows it. */
-	return end < 0 || control_send(end, message, -1, bytes) == 0 ||
+	return pair->waiting < 0 ||
+	    control_send(pair->waiting, message, -1) == 0 ||
 	    control_is_over(errno);
 }
 

@@ -18,9 +18,10 @@
 
 enum pair_state {
 	PAIR_STARTING, /* forked; has not said that it is ready */
-	PAIR_READY,    /* listens; of a slot that a reload adds */
+	PAIR_READY,    /* listens; for when the reload is put in force */
 	PAIR_SERVING,
-	PAIR_RETIRING, /* hands its connections to other slots */
+	PAIR_RETIRING, /* gives its connections away: its slot is to go, or
+			  has a new pair since a reload */
 	PAIR_ENDING,   /* the worker has ended as ordered, or is given up */
 };
 
@@ -45,60 +46,49 @@ struct pair_watch {
 };
 
 struct pair {
+	struct pair *next; /* of all that there are */
 	unsigned slot;
 	unsigned fds; /* what the memory was mapped for */
 	struct slot_memory *memory;
-	int control;	 /* the master's ends; -1 once the slot's are gone, */
-	int standby[2];	 /* which means that all its processes are */
-	int nursery;	 /* the seed's */
-	unsigned side;	 /* which of standby[] the standby reads */
-	pid_t worker;	 /* 0: none, or dead */
-	pid_t heir;	 /* the standby; 0: none known */
-	pid_t candidate; /* of a reload; 0: none known */
-	pid_t seed;	 /* makes candidates; 0: none, then the standby does */
-	bool seed_lost;	 /* nor can the standby: it has loaded services */
+	int control;   /* the master's ends; -1 once the slot's are gone, */
+	int waiting;   /* which means that all its processes are */
+	pid_t worker;  /* 0: none, or dead */
+	pid_t standby; /* 0: none known */
 	/* Killed by us and not yet reaped. Such a one may still take a message
-	 * off a standby's socket: none is sent there meanwhile. */
+	 * off the standby's socket: none is sent there meanwhile. */
 	pid_t dying[PAIR_DYING];
-	pid_t untidy; /* a dead candidate whose descriptors the worker is to
-			 close; 0: none */
-	pid_t leaver; /* the standby of before a reload, which calls `stop`; 0:
-			 none */
-	uint64_t leaver_ms; /* it is killed if it is still there then */
 	enum pair_state state;
+	bool old;	      /* its slot has a new pair since a reload, */
+	uint64_t old_ms;      /* since then */
+	bool gave;	      /* a move of its connections has been over */
 	bool taking_over;     /* the worker is dead, a standby is told */
 	bool takeover_due;    /* no, it will be when nobody is dying */
-	bool rescuing;	      /* there was nobody: the seed makes a successor */
-	bool told_candidate;  /* it was the candidate that was told */
-	uint64_t rescue_ms;   /* if nobody has taken over by then, a candidate
-				 is to; 0: no candidate can be had */
+	uint64_t rescue_ms;   /* if nobody has taken over by then, whom a dead
+				 one has cloned is told; 0: not */
 	enum verdict verdict; /* what it is told */
 	uint64_t takeover; /* how often one was: CONTROL_TAKE_OVER's serial */
-	bool candidate_asked; /* for the reload under way */
-	bool candidate_ready;
-	bool switching; /* to the candidate, which is told next */
-	bool hung;	/* the worker is being aborted */
-	bool killed;	/* it is killed, and not for what it does */
+	bool hung;	   /* the worker is being aborted */
+	bool killed;	   /* it is killed, and not for what it does */
 	uint64_t started_ms;
 	uint64_t worker_ms;   /* the worker works, or is told to, since then */
 	uint64_t deadline_ms; /* killed if it is still so then; 0: never */
 	/* What has failed for a moment is tried again: a standby is asked for,
-	 * a candidate, the order to take over is sent, or the one to end. */
-	struct backoff clone, birth, order, reset;
+	 * the order to take over is sent, or the one to end. */
+	struct backoff clone, order, reset;
 	uint64_t clone_logged_ms; /* that there is no standby; 0: never */
-	uint64_t hand_ms;     /* to hand connections over again then; 0: not */
+	/* Of connections: to another slot, and from one; or NULL (moves.h). */
+	struct move *giving, *taking;
+	uint64_t give_ms;     /* no move of its connections before then */
 	struct outbox outbox; /* to the worker */
 	uint64_t deaf_ms;     /* nothing was taken of it since then */
 	unsigned lent;	      /* how many listeners it serves for others */
-	uint64_t adopting;    /* connections that it was given, by number */
-	uint64_t handed;      /* connections that others have from it */
 	struct pair_watch watch;
-	uint64_t stopped_ms; /* by a signal, since then; 0: it is not */
-	bool stuck;	     /* it does not move: steered away from */
-	bool others_stopped; /* one of those that wait may be */
+	uint64_t stopped_ms;  /* by a signal, since then; 0: it is not */
+	bool stuck;	      /* it does not move: steered away from */
+	bool standby_stopped; /* it may be */
 	struct verdict_history history;
 	char doing[PAIR_TEXT];	 /* "starting service ./mine.so", or "" */
-	char failure[PAIR_TEXT]; /* why the worker or the candidate ends */
+	char failure[PAIR_TEXT]; /* why the worker ends */
 	bool useless;		 /* to try again, it says */
 	bool overdue;		 /* it had start-timeout, and is killed */
 	bool given_up;		 /* all of it are killed, or told to end */
@@ -110,25 +100,25 @@ struct pair_start {
 	unsigned slot;
 	pid_t master;
 	const struct config *config;
-	int control;	/* the slot's ends: its only descriptors beside 0, 1 */
-	int standby[2]; /* and 2 */
-	int seed;
+	int control; /* the slot's ends: its only descriptors beside 0, 1 */
+	int waiting; /* and 2 */
 	struct slot_memory *memory;
 };
 
 /*
  * Forks a worker that calls RUN, exits with its result, and dies with the
  * master. It inherits its slot's memory, the slot's ends of the control sockets
- * and nothing else. Returns the pair, in PAIR_STARTING, or NULL with errno.
+ * and nothing else; it may open as many files as CONFIG wants, and at least
+ * LEAST_FDS. Returns the pair, in PAIR_STARTING, or NULL with errno.
  */
 struct pair *pair_fork(unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *));
+    unsigned least_fds, int (*run)(const struct pair_start *));
 
 /* Frees what the master holds of a pair. */
 void pair_free(struct pair *);
 
-/* The master's ends of its control sockets. */
-enum { PAIR_ENDS = 4 };
+/* The master's ends of its control sockets: the worker's, the standby's. */
+enum { PAIR_ENDS = 2 };
 struct pair_ends {
 	int *fd[PAIR_ENDS];
 };
@@ -142,10 +132,9 @@ void pair_send(struct pair *, const struct control_message *, int fd);
  * killed, and its successor reads. */
 void pair_send_rest(struct pair *, uint64_t now_ms);
 
-/* Sends a message to whoever reads that end: a standby's or the seed's. False
- * where it has to be sent again in a while. */
-bool pair_send_waiting(
-    int end, const struct control_message *, const struct control_bytes *bytes);
+/* Sends a message to whoever waits to take over. False where it has to be sent
+ * again in a while. */
+bool pair_send_waiting(const struct pair *, const struct control_message *);
 
 /* Sends an order that needs no more than a value. */
 void pair_order(struct pair *, enum control_type type, uint64_t value);
@@ -153,19 +142,14 @@ void pair_order(struct pair *, enum control_type type, uint64_t value);
 /* True until PID has been reaped: news of a birth can come after the death. */
 bool pair_is_child(pid_t pid);
 
-/* Kills a standby or candidate that is not needed, and remembers it as dying.
- */
+/* Kills a standby that is not needed, and remembers it as dying. */
 void pair_dismiss(struct pair *, pid_t pid);
 bool pair_has_dying(const struct pair *);
 /* Where it is remembered, or NULL; 0 there forgets it. */
 pid_t *pair_find_dying(struct pair *, pid_t pid);
 
-/* A candidate has taken over from what this standby was made for: it is to stop
- * its services and end, at DUE_MS at the latest. */
-void pair_release_standby(struct pair *, uint64_t due_ms);
-
-/* True where PID is a process of the pair that has a name: worker, standby,
- * candidate, seed, or one that is on its way out. No process has one in two
+/* True where PID is a process of the pair that has a name: worker, standby, or
+ * one that is on its way out. No process has one in two
  * pairs, or two. */
 bool pair_has(struct pair *, pid_t pid);
 /* True where any of these lives. */
@@ -176,12 +160,12 @@ void pair_forget(struct pair *, pid_t pid);
 /* Closes the master's ends of the control sockets. */
 void pair_hang_up(struct pair *);
 
-/* Has those who wait go on, if somebody has stopped one: it is needed now. */
+/* Has the standby go on, if somebody has stopped it: it is needed now. */
 void pair_continue(struct pair *);
 
 /* False where the worker is the last who can serve the slot's connections: it
  * is not to be killed then, and is let go on if somebody has stopped it. */
-bool pair_has_heir(const struct pair *);
+bool pair_has_standby(const struct pair *);
 void pair_continue_worker(const struct pair *);
 
 /* Kills the worker where its successor is to go on. */

@@ -88,6 +88,8 @@ enum connection_flag {
 	CONNECTION_FINISHED = 16,
 	CONNECTION_ABORTED = 32,
 	CONNECTION_STATEFUL = 64, /* its particulars tell of a state */
+	CONNECTION_LEAVING = 128, /* it is on its way to another slot: nobody
+				     touches it (move.h) */
 };
 
 /* One cache line; times are the slot's vigil's. An entry that was never used is
@@ -137,6 +139,13 @@ static inline uint64_t
 connection_rest(const struct connection *c)
 {
 	return c->received - c->consumed;
+}
+
+/* True where it is open and here: it can be served. */
+static inline bool
+connection_is_here(const struct connection *c)
+{
+	return connection_is_open(c) && !(c->flags & CONNECTION_LEAVING);
 }
 
 /* Fills in an entry that is not open. */

@@ -53,18 +53,14 @@ attach_fd(struct msghdr *header, union ancillary *ancillary, int fd)
 }
 
 static int
-send_flagged(int control, const struct control_message *message, int fd,
-    const struct control_bytes *bytes, int flags)
+send_flagged(
+    int control, const struct control_message *message, int fd, int flags)
 {
 	union ancillary ancillary = { { 0 } };
-	struct iovec parts[2] = { { (void *)message, sizeof *message } };
-	struct msghdr header = { .msg_iov = parts, .msg_iovlen = 1 };
+	struct iovec part = { (void *)message, sizeof *message };
+	struct msghdr header = { .msg_iov = &part, .msg_iovlen = 1 };
 	ssize_t sent;
 
-	if (bytes) {
-		parts[1] = (struct iovec) { bytes->bytes, bytes->size };
-		header.msg_iovlen = 2;
-	}
 	if (fd >= 0)
 		attach_fd(&header, &ancillary, fd);
 	do
@@ -82,13 +78,12 @@ is_scarcity(int error)
 }
 
 int
-control_send(int control, const struct control_message *message, int fd,
-    const struct control_bytes *bytes)
+control_send(int control, const struct control_message *message, int fd)
 {
-	int result = send_flagged(control, message, fd, bytes, MSG_DONTWAIT);
+	int result = send_flagged(control, message, fd, MSG_DONTWAIT);
 
 	return result < 0 && is_scarcity(errno)
-	    ? send_flagged(control, message, fd, bytes, MSG_DONTWAIT)
+	    ? send_flagged(control, message, fd, MSG_DONTWAIT)
 	    : result;
 }
 
@@ -103,7 +98,7 @@ control_tell(int control, const struct control_message *message, int fd)
 {
 	int result;
 
-	while ((result = send_flagged(control, message, fd, NULL, 0)) < 0 &&
+	while ((result = send_flagged(control, message, fd, 0)) < 0 &&
 	    is_scarcity(errno))
 		poll(NULL, 0, AGAIN_MS);
 	return result;
@@ -194,18 +189,18 @@ static bool
 is_message(
     const struct msghdr *header, size_t received, const struct arrival *arrival)
 {
-	return received >= sizeof(struct control_message) &&
+	return received == sizeof(struct control_message) &&
 	    arrival->fds <= 1 &&
 	    (header->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0;
 }
 
 int
-control_receive(int control, struct control_message *message, int *fd,
-    struct control_bytes *bytes, int flags)
+control_receive(
+    int control, struct control_message *message, int *fd, int flags)
 {
 	union ancillary ancillary;
-	struct iovec parts[2] = { { message, sizeof *message } };
-	struct msghdr header = { .msg_iov = parts,
+	struct iovec part = { message, sizeof *message };
+	struct msghdr header = { .msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &ancillary,
 		.msg_controllen = sizeof ancillary };
@@ -213,10 +208,6 @@ control_receive(int control, struct control_message *message, int *fd,
 	ssize_t received;
 
 	*fd = -1;
-	if (bytes) {
-		parts[1] = (struct iovec) { bytes->bytes, bytes->size };
-		header.msg_iovlen = 2;
-	}
 	do
 		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
 	while (received < 0 && is_passing(errno, flags));
@@ -234,7 +225,5 @@ control_receive(int control, struct control_message *message, int *fd,
 	if (arrival.sender != 0)
 		message->pid = arrival.sender;
 	message->text[sizeof message->text - 1] = '\0';
-	if (bytes)
-		bytes->length = (size_t)received - sizeof *message;
 	return 1;
 }

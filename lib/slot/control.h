@@ -2,12 +2,9 @@
  * control: what the master and a slot say to each other. This header is the
  * whole contract between them.
  *
- * A slot's two processes share their descriptors, so its sockets
+ * A slot's two processes share their descriptors, so its two sockets
  * (SOCK_SEQPACKET pairs) belong to roles, not to processes: whoever is the
- * worker reads the worker's. There are two for standbys: at a reload a
- * candidate waits at the other one while the standby stays where it is, and
- * when the candidate has taken over that other one is the standby's. The seed,
- * where a slot has one, has the last.
+ * worker reads the worker's, and the standby waits at the other.
  *
  * A worker can die with an order read and not carried out. So orders say what
  * shall be, not what to do; carrying one out twice does nothing; and after each
@@ -26,7 +23,6 @@
 #include <stdint.h>
 
 #include "lib/base/config.h"
-#include "lib/slot/parcel.h"
 
 /* Endpoints are numbered below this: those of a configuration and, during a
  * reload, of the next. */
@@ -48,32 +44,25 @@ enum control_type {
 			    CONTROL_READY); INHERITED is not 0 where others
 			    hold it as well */
 	CONTROL_SERVE,	 /* accept */
-	CONTROL_RELEASE, /* give up listener SERIAL at once */
+	CONTROL_RELEASE, /* give up listener SERIAL (0: all) at once */
 	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
 			    then close it */
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */
-	CONTROL_HAND,	 /* hand your connections over, one after another */
-	CONTROL_HANDED,	 /* another slot has connection number VALUE */
-	CONTROL_KEEP,	 /* none can take number VALUE: serve it on, and offer
-			    no other until CONTROL_HAND comes again */
-	CONTROL_ADOPT,	 /* fd, label: take it, as number VALUE */
+	CONTROL_RETIRE,	 /* end when you have no connections any more; VALUE is
+			    not 0 if another has your place already */
+	CONTROL_PARCELS, /* [fd] memory of move SERIAL (move.h), in which you
+			    are the taker if VALUE is not 0 */
+	CONTROL_GIVE,	 /* [fd] socket of move SERIAL: give connections away
+			    until you have VALUE left */
+	CONTROL_TAKE,	 /* [fd] socket of move SERIAL: take what comes */
 	CONTROL_DRAIN,	 /* serve until the clients have gone, for VALUE ms at
 			    the most, then end */
 	CONTROL_STOP,	 /* answer what has come, then end, in VALUE ms at the
 			    most */
-	CONTROL_END,	 /* PID: end, and leave everything to a candidate; VALUE
-			    is 0 where a standby will stop the services */
-	CONTROL_TIDY,	 /* candidate VALUE is dead: close what it had opened */
 
-	/* master to standby; and CONTROL_END, where a candidate has taken over:
-	   stop the services, and end */
+	/* master to standby */
 	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
 			      SERIALth in this slot, earlier ones are void */
-
-	/* master to seed, or to standby where there is no seed */
-	CONTROL_CANDIDATE, /* PID: make a candidate, which waits at the VALUEth
-			      of the standbys' sockets; bytes: a struct config
-			    */
 
 	/* worker to master; PID is the sender, by the kernel's word */
 	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
@@ -84,22 +73,12 @@ enum control_type {
 	CONTROL_WAKE,	   /* there is work: watch for hanging; or the slot
 			      is full, or is no longer */
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
-	CONTROL_OFFER,	   /* fd, label: number VALUE to hand over */
-	CONTROL_TIDIED,	   /* has closed what candidate VALUE had opened */
-	CONTROL_ADOPTED,   /* has number VALUE */
-	CONTROL_REFUSED,   /* lacks what it takes to have number VALUE */
+	CONTROL_MOVED,	   /* move SERIAL is over */
 	CONTROL_DOING,	   /* text: what of a service runs from now on, as
 			      "starting service ./mine.so"; VALUE is not 0
 			      where it is to end, and has but a moment */
 	CONTROL_FAILED,	   /* text: the cause, and it ends; VALUE is not 0 where
 			      trying again is useless for now */
-
-	/* standby or seed to master, on its own socket */
-	CONTROL_BORN, /* STANDBY is the candidate's pid, or VALUE is why
-			 there is none */
-	CONTROL_CANDIDATE_READY, /* from the candidate, PID */
-	CONTROL_SEED, /* from a process that is about to load services: STANDBY
-			 is the seed's pid, or VALUE is why there is none */
 };
 
 /* How the server ends where it lacks something for now (EX_TEMPFAIL), and where
@@ -112,30 +91,22 @@ struct control_message {
 	int32_t pid;	    /* whom it is for; from a slot: who has sent it */
 	int32_t standby;    /* pid */
 	uint32_t inherited; /* LISTEN */
-	uint64_t serial;    /* names a listener; never used twice */
+	uint32_t all;	    /* GIVE: also those in the midst of an answer */
+	uint64_t serial;    /* names a listener, or a move; never used twice */
 	uint64_t value;
-	struct address address;	   /* LISTEN: where to listen */
-	struct parcel_label label; /* OFFER, ADOPT */
-	char text[512];		   /* DOING, FAILED: a string, cut if need be */
-};
-
-/* Bytes behind a message: a configuration. */
-struct control_bytes {
-	void *bytes;
-	size_t size;   /* room for receiving, count for sending */
-	size_t length; /* received */
+	struct address address; /* LISTEN: where to listen */
+	char text[512];		/* DOING, FAILED: a string, cut if need be */
 };
 
 /* Makes a pair of control sockets, close-on-exec: the master's end, and the
  * slot's. Returns 0, or -1 with errno. */
 int control_pair(int pair[2]);
 
-/* Sends a message, with a duplicate of FD unless that is -1 and with BYTES
- * unless NULL, and never waits. Returns 0, or -1 with errno: of the other side
- * (control_is_over), or EAGAIN where it has not read for a while, or of the
- * kernel's resources, where a second try has failed, too: again, in a while. */
-int control_send(int control, const struct control_message *, int fd,
-    const struct control_bytes *bytes);
+/* Sends a message, with a duplicate of FD unless that is -1, and never waits.
+ * Returns 0, or -1 with errno: of the other side (control_is_over), or EAGAIN
+ * where it has not read for a while, or of the kernel's resources, where a
+ * second try has failed, too: again, in a while. */
+int control_send(int control, const struct control_message *, int fd);
 
 /* True for the errors that say that the other side has gone. */
 bool control_is_over(int error);
@@ -145,15 +116,14 @@ bool control_is_over(int error);
 int control_tell(int control, const struct control_message *, int fd);
 
 /*
- * Receives a message, and what lies behind it where BYTES is not NULL; FD
- * becomes the descriptor that came with it, owned by the caller, or -1. FLAGS
+ * Receives a message; FD becomes the descriptor that came with it, owned by the
+ * caller, or -1. FLAGS
  * as for recvmsg(2). At the master's end the message's pid is the sender's,
  * whatever that has written there. Returns 1, 0 where the other side has gone,
  * or -1 with errno: EAGAIN where nothing waits, EPROTO for what is no message,
  * or has more than one descriptor; all of these are closed.
  */
-int control_receive(int control, struct control_message *, int *fd,
-    struct control_bytes *bytes, int flags);
+int control_receive(int control, struct control_message *, int *fd, int flags);
 
 /*
  * A descriptor from a slot is what a process that talks to strangers has made

@@ -71,6 +71,7 @@ parcel_pack(struct slot_memory *memory, int fd)
 	connection_copy_pending(c, slot_place(memory, fd), to);
 	to += connection_pending(c);
 	memcpy(to, slot_state(memory, fd, state), state);
+	label.connection.flags &= (uint16_t)~CONNECTION_LEAVING;
 	shift_times(&label, memory->vigil.missed_ms);
 	return label;
 }
@@ -91,26 +92,26 @@ unpack_place(struct slot_memory *memory, int fd, const unsigned char *rest)
 		store(memory->sweep_wanted, 1);
 }
 
-bool
+void
 parcel_unpack(
     struct slot_memory *memory, int fd, const struct parcel_label *packed)
 {
 	struct parcel_label label = *packed;
 	struct connection *c = &memory->connections[fd];
 	struct particulars *p = slot_particulars(memory, fd);
-	uint32_t generation = c->generation;
 	uint32_t state = label.particulars.state_size;
 	size_t size;
 
 	if (!parcel_size(&label, &size))
-		return false;
+		return; /* see parcel.h */
 	shift_times(&label, -memory->vigil.missed_ms);
+	/* At no moment is the entry open: a death may be in between. */
+	label.connection.generation = c->generation;
+	label.connection.flags &= (uint16_t)~CONNECTION_LEAVING;
 	*c = label.connection;
-	c->generation = generation;
 	*p = label.particulars;
 	p->state_paged = false;
 	unpack_place(memory, fd, memory->parcel);
 	memcpy(hold_state(memory, fd, state), memory->parcel + size - state,
 	    state);
-	return true;
 }

@@ -9,7 +9,6 @@ struct areas {
 	size_t timer_bounds;
 	size_t holds;
 	size_t states;
-	size_t noted;
 	size_t places;
 	size_t paged_states;
 	size_t end;
@@ -36,8 +35,7 @@ areas_of(unsigned fds)
 	a.holds = next_page(
 	    a.timer_bounds + (size_t)(fds / 8 + 8) * sizeof(uint64_t));
 	a.states = next_page(a.holds + (size_t)fds * sizeof(struct hold));
-	a.noted = next_page(a.states + (size_t)fds * SLOT_STATE);
-	a.places = next_page(a.noted + fds / 8 + 1);
+	a.places = next_page(a.states + (size_t)fds * SLOT_STATE);
 	a.paged_states = a.places + (size_t)fds * CONNECTION_PLACE;
 	a.end = a.paged_states + (size_t)fds * PREFORKD_STATE_MAX;
 	return a;
@@ -125,6 +123,8 @@ slot_is_valid(
 	return memory->magic == SLOT_MAGIC && memory->fds == fds &&
 	    memory->size == size_of(fds) && memory->fds_used <= fds &&
 	    memory->listeners_used <= SLOT_LISTENERS &&
+	    memory->give.count <= MOVE_BATCH &&
+	    memory->take.step < TAKE_STEPS &&
 	    memory->counters.accepted - memory->counters.closed <= fds &&
 	    t->phase < PHASES && t->reason < CLOSE_REASONS &&
 	    t->after < PHASES &&
@@ -197,12 +197,6 @@ slot_timer_bounds(struct slot_memory *memory)
 }
 
 unsigned char *
-slot_noted(struct slot_memory *memory)
-{
-	return area(memory, areas_of(memory->fds).noted);
-}
-
-unsigned char *
 slot_place(struct slot_memory *memory, int fd)
 {
 	return area(memory,
@@ -235,6 +229,17 @@ slot_state_buffer(struct slot_memory *memory, uint32_t size)
 	size_t room = (size + alignment - 1) / alignment * alignment;
 
 	return memory->state + sizeof memory->state - room;
+}
+
+void
+slot_add_counters(const struct slot_memory *memory, struct slot_counters *sum)
+{
+	sum->accepted += memory->counters.accepted;
+	sum->moved += memory->counters.moved;
+	sum->closed += memory->counters.closed;
+	sum->received += memory->counters.received;
+	sum->sent += memory->counters.sent;
+	sum->faults += memory->counters.faults;
 }
 
 static void

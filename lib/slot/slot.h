@@ -30,6 +30,7 @@
 #include "lib/base/quota.h"
 #include "lib/base/vigil.h"
 #include "lib/slot/connection.h"
+#include "lib/slot/move.h"
 #include "lib/slot/store.h"
 
 enum {
@@ -59,6 +60,7 @@ enum slot_phase {
 	PHASE_OPEN,    /* fd becomes a connection */
 	PHASE_HEAR,    /* an order is read, which may bring a descriptor */
 	PHASE_RELEASE, /* fd is given up: a listener, or what was brought */
+	PHASE_TAKE,    /* connections come from another slot */
 	PHASES
 };
 
@@ -108,17 +110,15 @@ struct transaction {
 	uint64_t answer; /* the answer begins at this position of its stream, */
 	uint64_t answer_offset; /* and there in the slot's memory */
 	uint64_t accepted;	/* OPEN: the counter's value afterwards */
-	uint64_t adopted;	/* OPEN: slot_memory.adopted afterwards, or 0 */
 	/* TELL and CLOSE. No other phase reads these: so a connection's end can
 	 * be written down in the midst of any, and begins with one store. */
 	uint64_t closed;     /* the counter's value afterwards */
-	uint64_t handed;     /* slot_memory.handed afterwards, or 0 */
 	uint32_t generation; /* of the connection */
 	uint32_t reason;     /* enum close_reason */
 	uint32_t after;	     /* the phase behind CLOSE: IDLE, or what the
 				connection's end was found in */
-	/* RELEASE, CLOSE: of the socket that is to be closed (loop.h); 0 for
-	 * one that the epoll instance knows until then. */
+	/* RELEASE, CLOSE: of the file that is to be closed (loop.h); 0 for one
+	 * that the epoll instance knows until then. */
 	uint64_t cookie;
 	struct outcome outcome;
 	/* ACCEPT: accept4(2) writes the peer's address before it installs the
@@ -177,7 +177,8 @@ struct slot_count {
 /* Only grow; written by the worker, read by the master at any time. A death
  * can cost the byte counts one turn. */
 struct slot_counters {
-	uint64_t accepted; /* connections */
+	uint64_t accepted; /* connections, */
+	uint64_t moved;	   /* of these, from another worker */
 	uint64_t closed;   /* connections; open = accepted - closed */
 	uint64_t received; /* bytes */
 	uint64_t sent;	   /* bytes */
@@ -204,19 +205,17 @@ struct slot_memory {
 			     room */
 	struct quota faults; /* logged, of connections closed for one */
 	uint64_t claim;	     /* the last take-over's: slot_claim_takeover */
-	uint64_t adopted;    /* the last connection taken from another slot */
-	uint64_t handed;     /* the last connection given to another slot */
-	int32_t offered;     /* fd of the next one: nobody touches it; or 0 */
 	uint32_t stopped;    /* not 0: the services have been told to stop */
 	uint64_t held;	     /* pages, all that were ever touched: hold.h */
 	uint64_t held_look;  /* beyond it what is held is counted: budget.h */
 	uint64_t budget;     /* pages; what held_look was reckoned for */
 	struct quota budget_logged; /* connections closed for their memory */
-	int32_t loader; /* who has filled in slot_noted; 0: nobody */
 	struct slot_counters counters;
 	struct transaction transaction;
 	struct slot_brought brought;
 	struct slot_listener listeners[SLOT_LISTENERS];
+	struct slot_give give; /* to another slot */
+	struct slot_take take; /* from another slot */
 	/*
 	 * epoll_wait(2) writes into the journal; an entry is handled, then its
 	 * events field set to 0. Before each epoll_wait all are 0, so whoever
@@ -235,8 +234,8 @@ struct slot_memory {
 	unsigned char answer_fence[SLOT_PAGE];
 	unsigned char state[PREFORKD_STATE_MAX]; /* at its end: state_buffer */
 	unsigned char state_fence[SLOT_PAGE];
-	/* Of a connection on its way to or from another slot: what it has left
-	 * over of its input, its pending answer, its state. */
+	/* Of a connection that is packed or unpacked: what it has left over of
+	 * its input, its pending answer, its state. */
 	unsigned char parcel[SLOT_PARCEL];
 	_Alignas(64) struct connection connections[];
 };
@@ -296,12 +295,11 @@ struct hold *slot_hold(struct slot_memory *, int fd);
  */
 unsigned char *slot_state(struct slot_memory *, int fd, uint32_t size);
 
-/* A bit for each descriptor, the lowest first: what a candidate has found open
- * (lib/worker/tidy.h). */
-unsigned char *slot_noted(struct slot_memory *);
-
 /* Where a call works on a state of SIZE bytes: it ends at the fence. */
 unsigned char *slot_state_buffer(struct slot_memory *, uint32_t size);
+
+/* Adds what a slot has counted; what it says is not checked. */
+void slot_add_counters(const struct slot_memory *, struct slot_counters *sum);
 
 /* Adds the counters that services name to the SUMS by these names. */
 void slot_add_counts(

@@ -61,8 +61,7 @@ counts(const struct slot_memory *memory, unsigned fd, uint64_t now_ms)
 {
 	const struct connection *c = &memory->connections[fd];
 
-	if (c->timer_ms == 0 || !connection_is_open(c) || c->lingering ||
-	    (int)fd == memory->offered)
+	if (c->timer_ms == 0 || !connection_is_here(c) || c->lingering)
 		return false;
 	return c->timer_ms > now_ms || connection_pending(c) == 0;
 }

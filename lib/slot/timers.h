@@ -25,9 +25,9 @@
 void timers_note(struct slot_memory *, int fd, uint64_t due_ms);
 
 /* The connection whose timer is due first, or -1 while none is due at NOW_MS.
- * Those that cannot be served now are left out: timers_note brings back what is
- * on its way to another slot, and what has an answer pending looks at its timer
- * when that has left (exchange.c). */
+ * Those that cannot be served now are left out: timers_note brings back what
+ * was on its way to another slot and stays, and what has an answer pending
+ * looks at its timer when that has left (exchange.c). */
 int timers_due(struct slot_memory *, uint64_t now_ms);
 
 #endif

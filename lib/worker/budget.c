@@ -42,8 +42,7 @@ held(const struct loop *loop, int fd)
 {
 	const struct slot_memory *memory = loop->memory;
 
-	if (!connection_is_open(&memory->connections[fd]) ||
-	    fd == memory->offered)
+	if (!connection_is_here(&memory->connections[fd]))
 		return 0;
 	return hold_pages(loop->memory, fd);
 }

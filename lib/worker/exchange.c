@@ -91,7 +91,7 @@ announce_close(struct loop *loop, int fd, enum close_reason reason)
 }
 
 /* The descriptor is this connection's until the generation has moved on. One
- * that was handed over leaves the epoll instance by hand, as its socket does
+ * that another slot has leaves the epoll instance by hand, as its socket does
  * not close with our descriptor (epoll(7)). */
 static void
 finish_close(struct loop *loop)
@@ -103,17 +103,13 @@ finish_close(struct loop *loop)
 	if (c->generation == t->generation) {
 		announce_close(loop, t->fd, (enum close_reason)t->reason);
 		release_memory(memory, t->fd);
-		if (t->handed != 0)
+		if (t->reason == CLOSE_HANDED)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
 		if (t->reason != CLOSE_TAKEN)
 			close(t->fd);
 		connection_close(c);
 	}
 	store(memory->counters.closed, t->closed);
-	if (t->handed != 0) {
-		store(memory->handed, t->handed);
-		store(memory->offered, 0);
-	}
 	store(t->phase, t->after);
 }
 
@@ -146,8 +142,7 @@ finish_tell(struct loop *loop)
  * with one store. Between two a connection that is to be closed would live on,
  * with a rest that was kept nowhere, or watched by nobody. */
 static void
-begin_close(struct loop *loop, int fd, enum close_reason reason,
-    uint64_t number, uint32_t after)
+begin_close(struct loop *loop, int fd, enum close_reason reason, uint32_t after)
 {
 	struct slot_memory *memory = loop->memory;
 	struct transaction *t = &memory->transaction;
@@ -157,9 +152,8 @@ begin_close(struct loop *loop, int fd, enum close_reason reason,
 	t->generation = memory->connections[fd].generation;
 	t->reason = reason;
 	t->closed = memory->counters.closed + 1;
-	t->handed = number;
 	t->cookie = 0;
-	if (number != 0 || reason == CLOSE_NO_MEMORY)
+	if (reason == CLOSE_HANDED || reason == CLOSE_NO_MEMORY)
 		t->cookie = loop_cookie(fd);
 	slot_begin(memory, told ? PHASE_TELL : PHASE_CLOSE, fd);
 	if (told)
@@ -175,13 +169,7 @@ exchange_close(struct loop *loop, int fd, enum close_reason reason)
 {
 	if (reason != CLOSE_NO_MEMORY && exchange_has_lost(loop, fd))
 		reason = CLOSE_TAKEN;
-	begin_close(loop, fd, reason, 0, PHASE_IDLE);
-}
-
-void
-exchange_hand(struct loop *loop, int fd, uint64_t number)
-{
-	begin_close(loop, fd, CLOSE_HANDED, number, PHASE_IDLE);
+	begin_close(loop, fd, reason, PHASE_IDLE);
 }
 
 void
@@ -189,7 +177,7 @@ exchange_claim(struct loop *loop, int fd)
 {
 	if (connection_is_open(connection_of(loop, fd)))
 		begin_close(
-		    loop, fd, CLOSE_TAKEN, 0, loop->memory->transaction.phase);
+		    loop, fd, CLOSE_TAKEN, loop->memory->transaction.phase);
 }
 
 /* A transaction ends in none, or in the connection's end: its reason would be
@@ -268,9 +256,8 @@ keep_rest(struct loop *loop, const struct connection *c)
 	store(memory->sweep_wanted, 1);
 }
 
-/* Reports the connection again, if it is ready: its edge has been used up. */
-static void
-arm_again(struct loop *loop, int fd)
+void
+exchange_arm(struct loop *loop, int fd)
 {
 	const struct connection *c = connection_of(loop, fd);
 
@@ -312,7 +299,7 @@ finish_answer(struct loop *loop, struct connection *c)
 		hold_begins(memory, t->fd, loop->now_ms);
 		hold_answer(memory, t->fd, bytes + sent, count - (size_t)sent);
 		/* Before the transaction ends: what is pending is watched. */
-		arm_again(loop, t->fd);
+		exchange_arm(loop, t->fd);
 	}
 	return CLOSE_NOT;
 }
@@ -634,7 +621,7 @@ linger(struct loop *loop, int fd)
 	ssize_t count = recv(fd, memory->input, CONNECTION_READ, MSG_DONTWAIT);
 
 	if (count > 0)
-		arm_again(loop, fd);
+		exchange_arm(loop, fd);
 	else if (count == 0 || errno != EAGAIN ||
 	    (loop->stopping && is_taken(loop, fd)))
 		exchange_close(loop, fd,
@@ -681,7 +668,7 @@ end_turn(struct loop *loop, int fd, const struct turn *turn,
 	if (waits)
 		return;
 	if (reason == CLOSE_NOT && turn->left == 0)
-		arm_again(loop, fd);
+		exchange_arm(loop, fd);
 	else if (reason == CLOSE_FINISHED)
 		begin_to_linger(loop, fd, turn->readable);
 	else if (reason != CLOSE_NOT)
@@ -798,7 +785,7 @@ settle_turn(struct loop *loop, enum verdict verdict)
 		exchange_close(loop, fd, reason);
 		return;
 	}
-	arm_again(loop, fd);
+	exchange_arm(loop, fd);
 	slot_end(loop->memory);
 }
 

@@ -30,12 +30,8 @@
 /* One turn of an open connection, after EVENTS. */
 void exchange_serve(struct loop *, int fd, uint32_t events);
 
-/* Closes an open connection. */
+/* Closes an open connection; for CLOSE_HANDED only our descriptor of it. */
 void exchange_close(struct loop *, int fd, enum close_reason reason);
-
-/* Closes our descriptor of the connection that another slot has taken, as the
- * NUMBERth that was handed over. */
-void exchange_hand(struct loop *, int fd, uint64_t number);
 
 /*
  * FD has just come from the kernel. An entry there that is open is of a
@@ -44,6 +40,9 @@ void exchange_hand(struct loop *, int fd, uint64_t number);
  * successor.
  */
 void exchange_claim(struct loop *, int fd);
+
+/* Has the kernel report FD again, if it is ready. */
+void exchange_arm(struct loop *, int fd);
 
 /* Whether FD is the number of an open connection, but not its socket's. If it
  * is its socket's, what is ready there is reported again. */

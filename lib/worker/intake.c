@@ -9,8 +9,8 @@
 
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
-#include "lib/slot/timers.h"
 #include "lib/worker/call.h"
+#include "lib/worker/ends.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/lookout.h"
 #include "lib/worker/order.h"
@@ -72,6 +72,12 @@ note_loss(struct loop *loop, int fd)
 	return true;
 }
 
+void
+intake_claim(struct loop *loop, int fd)
+{
+	note_loss(loop, fd);
+}
+
 /* ---- OPEN --------------------------------------------------------------- */
 
 static void
@@ -84,11 +90,10 @@ log_opened(const struct particulars *p)
 
 /* Something is due to a connection before its client says a word. */
 static uint32_t
-first_events(const struct transaction *t, const struct connection *c)
+first_events(const struct connection *c)
 {
-	return t->adopted != 0 || (c->flags & CONNECTION_UNOPENED)
-	    ? EXCHANGE_EVENTS
-	    : EXCHANGE_QUIET;
+	return c->flags & CONNECTION_UNOPENED ? EXCHANGE_EVENTS
+					      : EXCHANGE_QUIET;
 }
 
 /* The entry is filled in; each step may have been done before. Returns false,
@@ -110,10 +115,8 @@ finish_open(struct loop *loop)
 		connection_open(c);
 	}
 	store(memory->counters.accepted, t->accepted);
-	if (t->adopted != 0)
-		store(memory->adopted, t->adopted);
-	if (loop_watch(loop, EPOLL_CTL_ADD, fd, first_events(t, c),
-		c->generation) < 0 &&
+	if (loop_watch(
+		loop, EPOLL_CTL_ADD, fd, first_events(c), c->generation) < 0 &&
 	    errno != EEXIST)
 		error = errno; /* ENOMEM, ENOSPC */
 	if (error == 0) {
@@ -126,32 +129,16 @@ finish_open(struct loop *loop)
 	return false;
 }
 
-/* FD's entry is filled in: from here on it has a name in slot memory. NUMBER is
- * its number where it comes from another slot, or 0. */
+/* FD's entry is filled in: from here on it has a name in slot memory. */
 static bool
-open_connection(struct loop *loop, int fd, uint64_t number)
+open_connection(struct loop *loop, int fd)
 {
 	struct transaction *t = &loop->memory->transaction;
 
 	t->accepted = loop->memory->counters.accepted + 1;
-	t->adopted = number;
 	store(t->fd, fd);
 	store(t->phase, PHASE_OPEN);
 	return finish_open(loop);
-}
-
-bool
-intake_adopt(
-    struct loop *loop, int fd, const struct parcel_label *label, uint64_t n)
-{
-	if (!parcel_unpack(loop->memory, fd, label)) {
-		order_drop(loop, fd);
-		order_end(loop);
-		return false;
-	}
-	note_loss(loop, fd);
-	timers_note(loop->memory, fd, loop->memory->connections[fd].timer_ms);
-	return open_connection(loop, fd, n);
 }
 
 /* ---- listeners ---------------------------------------------------------- */
@@ -295,6 +282,14 @@ intake_release(struct loop *loop, uint64_t serial)
 }
 
 void
+intake_release_all(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++)
+		if (loop->memory->listeners[i].fd > 0)
+			release(loop, &loop->memory->listeners[i]);
+}
+
+void
 intake_close(struct loop *loop, uint64_t serial)
 {
 	struct slot_listener *listener = find_serial(loop, serial);
@@ -327,15 +322,22 @@ intake_is_empty(const struct loop *loop)
 /* ---- accepting ---------------------------------------------------------- */
 
 /* The table may be smaller than the configuration wants. */
-static bool
-has_room(const struct loop *loop)
+bool
+intake_has_place(const struct loop *loop, uint64_t count)
 {
 	const struct slot_memory *memory = loop->memory;
 	uint64_t open = slot_open_connections(memory, loop->fds);
-	unsigned others = RESERVE_FDS + memory->listeners_used;
 
-	return open < loop->config->max_connections &&
-	    open + others < memory->fds;
+	return open + count + RESERVE_FDS + memory->listeners_used <=
+	    memory->fds;
+}
+
+static bool
+has_room(const struct loop *loop)
+{
+	return slot_open_connections(loop->memory, loop->fds) <
+	    loop->config->max_connections &&
+	    intake_has_place(loop, 1);
 }
 
 /* That it is full is said at once, that it has room only after a while: a slot
@@ -461,7 +463,7 @@ open_accepted(struct loop *loop, int fd)
 	particulars_fill(slot_particulars(memory, fd), &ip, port, loop->now_ms);
 	if (!call_has_open(loop, fd))
 		memory->connections[fd].flags = 0;
-	return open_connection(loop, fd, 0);
+	return open_connection(loop, fd);
 }
 
 /* Takes one connection off the queue. Returns 0, or what kept it from that:
@@ -594,7 +596,8 @@ intake_knows(const struct loop *loop, int fd)
 	const struct slot_listener *listener = find_fd(loop, fd);
 
 	return connection_is_open(&loop->memory->connections[fd]) ||
-	    (listener && !is_closed(listener)) || loop_owns(loop, fd);
+	    (listener && !is_closed(listener)) || loop_owns(loop, fd) ||
+	    ends_know(loop->memory, fd);
 }
 
 static bool
@@ -764,6 +767,7 @@ settle_release(struct loop *loop)
 	order_settle_drop(loop);
 	if (listener)
 		store(listener->fd, 0);
+	ends_forget(loop->memory, loop->memory->transaction.fd);
 	order_end(loop);
 }
 

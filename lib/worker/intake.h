@@ -8,7 +8,6 @@
 #define PREFORKD_INTAKE_H
 
 #include "lib/slot/control.h"
-#include "lib/slot/parcel.h"
 #include "lib/worker/loop.h"
 
 struct intake {
@@ -30,6 +29,7 @@ void intake_restore(struct loop *, uint64_t serial, int fd);
 /* Gives up a listener at once; or once its queue is empty. Unknown serials are
  * none of the slot's, or were given up already. */
 void intake_release(struct loop *, uint64_t serial);
+void intake_release_all(struct loop *);
 void intake_close(struct loop *, uint64_t serial);
 void intake_close_all(struct loop *);
 bool intake_is_empty(const struct loop *);
@@ -49,11 +49,12 @@ void intake_accept(struct loop *, struct intake *, int fd);
  * of one that is closed now, by a service maybe, or 0. */
 uint64_t intake_finish(struct loop *, struct intake *);
 
-/* Makes FD, accepted by another slot, a connection with what the label and
- * memory->parcel say of it, as the Nth that was adopted. False where it cannot
- * be kept: then FD is closed. */
-bool
-intake_adopt(struct loop *, int fd, const struct parcel_label *, uint64_t n);
+/* FD has just come from the kernel: a listener that had this number has been
+ * closed by a service. */
+void intake_claim(struct loop *, int fd);
+
+/* Whether the table of descriptors has places for COUNT connections more. */
+bool intake_has_place(const struct loop *, uint64_t count);
 
 /* True where FD is a connection, a listener, or one that the slot began with:
  * what is open beside is a service's. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 int
 loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
@@ -24,16 +25,15 @@ loop_cookie(int fd)
 {
 	uint64_t cookie = 0;
 	socklen_t length = sizeof cookie;
+	struct stat file;
 
-	return getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0
-	    ? cookie
-	    : 0;
+	if (getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &length) == 0)
+		return cookie;
+	return fstat(fd, &file) == 0 ? (uint64_t)file.st_ino : 0;
 }
 
 bool
 loop_owns(const struct loop *loop, int fd)
 {
-	return fd == loop->epoll || fd == loop->control ||
-	    fd == loop->standby[0] || fd == loop->standby[1] ||
-	    fd == loop->seed;
+	return fd == loop->epoll || fd == loop->control || fd == loop->waiting;
 }

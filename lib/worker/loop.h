@@ -17,11 +17,9 @@ struct loop {
 	const struct config *config;
 	struct services *services;
 	int32_t pid;	 /* of this process */
-	int32_t loader;	 /* who has loaded this image's services (tidy.h) */
 	int epoll;	 /* the slot's one instance */
 	int control;	 /* the worker's end of the slot's control sockets */
-	int standby[2];	 /* the standby's, and a candidate's (control.h) */
-	int seed;	 /* the seed's */
+	int waiting;	 /* the standby's */
 	int batch;	 /* events that are handled between two epoll_wait */
 	uint64_t now_ms; /* taken once after each epoll_wait */
 	bool stopping;	 /* a connection closes once it is answered */
@@ -37,8 +35,9 @@ int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
     uint32_t generation);
 
 /* A number of the socket that FD is, which no other socket ever has (SO_COOKIE,
- * socket(7)); 0 for what is none. FD's own number can be another's by the time
- * that a successor looks: a service that starts beside opens files. */
+ * socket(7)); of another file its inode; 0 where there is none. FD's own number
+ * can be another's by the time that a successor looks: a service that starts
+ * beside opens files. */
 uint64_t loop_cookie(int fd);
 
 /* True for the descriptors above, and for what this process began with. */

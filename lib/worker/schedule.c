@@ -104,8 +104,7 @@ sweep(struct loop *loop)
 
 	store(memory->sweep_wanted, 0);
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
-		if (connection_is_open(&memory->connections[fd]) &&
-		    fd != memory->offered)
+		if (connection_is_here(&memory->connections[fd]))
 			wanted |= sweep_one(loop, fd);
 	if (wanted)
 		store(memory->sweep_wanted, 1);
@@ -165,7 +164,6 @@ schedule_hear_all(struct loop *loop)
 	struct slot_memory *memory = loop->memory;
 
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
-		if (connection_is_open(&memory->connections[fd]) &&
-		    fd != memory->offered)
+		if (connection_is_here(&memory->connections[fd]))
 			hear(loop, fd);
 }

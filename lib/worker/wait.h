@@ -17,8 +17,8 @@
  *                            to say and there is room     for (lib/master)
  *   the client's first       the server stops, and it     WAIT_NEWCOMER_MS
  *   words                    has only just come
- *   another slot             it is offered: the memory    the master's word
- *                            says so                      (control.h)
+ *   another slot             it is on its way: the        the taker's word
+ *                            memory says so               (lib/slot/move.h)
  *
  * It can wait for several at once: with an answer in the kernel and nothing
  * more to say, for the client to read and to speak; a timer runs beside each.

@@ -64,7 +64,7 @@ struct options {
 	uint64_t seed;
 };
 
-enum role { OTHER, WORKER, STANDBY, CANDIDATE, SEED, ROLES };
+enum role { OTHER, WORKER, STANDBY, LEAVING, ROLES };
 
 struct member {
 	pid_t pid;
@@ -78,7 +78,6 @@ struct crew {
 	unsigned count;
 	unsigned have[ROLES][SLOTS]; /* that were not killed */
 	unsigned sure[SLOTS];	     /* standbys beyond doubt */
-	unsigned seeds;
 };
 
 struct chaos {

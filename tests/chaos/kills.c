@@ -44,14 +44,14 @@ note_mended(struct chaos *c, const struct crew *crew)
 static bool
 may_die(const struct chaos *c, const struct crew *crew, const struct member *m)
 {
-	if (m->role == OTHER || m->role == SEED || is_marked(c, m->pid) ||
+	if (m->role == OTHER || is_marked(c, m->pid) ||
 	    !is_mended(crew, m->slot) || c->now_ms < c->next_ms[m->slot])
 		return false;
-	return c->opt.whom & (m->role == WORKER ? WORKERS : STANDBYS);
+	return c->opt.whom & (m->role == STANDBY ? STANDBYS : WORKERS);
 }
 
-/* In the midst of a reload one of two standbys may be on its way out, and the
- * worker may have been told to end: neither can be seen from outside. From then
+/* In the midst of a reload a slot has two workers, each with a standby, and
+ * which is whose cannot be seen from outside. From then
  * on only a standby that comes later is one for certain, or whoever is still
  * there after a while. */
 static void
@@ -65,8 +65,8 @@ note_kill(struct chaos *c, const struct crew *crew, const struct member *m)
 		dprintf(c->log, "chaos: a signal to %s %u (pid %d)\n",
 		    role_names[m->role], m->slot, (int)m->pid);
 	c->marked[c->marked_count++ % MARKED] = m->pid;
-	if (m->role != CANDIDATE && crew->have[STANDBY][m->slot] == 1 &&
-	    crew->have[CANDIDATE][m->slot] == 0)
+	if (crew->have[STANDBY][m->slot] == 1 &&
+	    crew->have[LEAVING][m->slot] == 0)
 		return;
 	for (i = 0; i < crew->count && count < DOUBTED; i++)
 		if (crew->members[i].role == STANDBY &&
@@ -115,7 +115,7 @@ uint64_t
 kills_of_all(const struct chaos *c)
 {
 	return c->kills[OTHER] + c->kills[WORKER] + c->kills[STANDBY] +
-	    c->kills[CANDIDATE];
+	    c->kills[LEAVING];
 }
 
 /* Does what is due. Where nobody may be killed yet it looks again soon. */

@@ -8,10 +8,9 @@
 #include "tests/chaos/chaos.h"
 #include "tests/common/clock.h"
 
-const char *const role_names[ROLES] = { [WORKER] = "worker",
-	[STANDBY] = "standby",
-	[CANDIDATE] = "candidate",
-	[SEED] = "seed" };
+const char *const role_names[ROLES] = {
+	[WORKER] = "worker", [STANDBY] = "standby", [LEAVING] = "leaving"
+};
 
 /* Reads a small file of a process; "" where there is none. */
 static void
@@ -76,7 +75,6 @@ crew_add(const struct chaos *c, struct crew *crew, pid_t pid)
 		crew->have[m.role][m.slot]++;
 	crew->sure[m.slot] +=
 	    m.role == STANDBY && !is_marked(c, pid) && !is_doubted(c, &m);
-	crew->seeds += m.role == SEED;
 	if (crew->count < CREW)
 		crew->members[crew->count++] = m;
 }
@@ -100,7 +98,7 @@ crew_is_whole(const struct crew *crew, uint64_t workers)
 	for (unsigned i = 0; i < workers; i++)
 		if (crew->have[WORKER][i] != 1 || crew->have[STANDBY][i] != 1)
 			return false;
-	return crew->count == 2 * workers + crew->seeds;
+	return crew->count == 2 * workers;
 }
 
 bool

@@ -83,12 +83,12 @@ judge_load(struct chaos *c, enum load_kind kind)
 	complain(c, text);
 }
 
-/* A candidate that dies of a fault is a reload that failed, and said so. */
+/* A new worker that dies of a fault is a reload that failed, and said so. */
 static bool
 is_expected(const struct chaos *c, const char *line)
 {
 	return (c->opt.whom & STANDBYS) &&
-	    strstr(line, "reload failed: the candidate for worker ") != NULL;
+	    strstr(line, "reload failed: new worker ") != NULL;
 }
 
 static void
@@ -139,8 +139,8 @@ static int
 judge_kills(struct chaos *c)
 {
 	printf("  kills: %" PRIu64 " of workers, %" PRIu64
-	       " of standbys, %" PRIu64 " of candidates",
-	    c->kills[WORKER], c->kills[STANDBY], c->kills[CANDIDATE]);
+	       " of standbys, %" PRIu64 " of leaving ones",
+	    c->kills[WORKER], c->kills[STANDBY], c->kills[LEAVING]);
 	if (c->opt.by[BY_TERM])
 		printf(
 		    ", %" PRIu64 " TERM, which they ignore", c->kills[OTHER]);

@@ -20,7 +20,7 @@
 #include "lib/slot/slot.h"
 
 /* The slot's ends, as a worker is born with them (pair.c). */
-enum { CONTROL = 3, STANDBY, OTHER, SEED, ENDS_END };
+enum { CONTROL = 3, WAITING, ENDS_END };
 
 static struct slot_memory *memory;
 
@@ -100,17 +100,13 @@ send_lingering(unsigned count)
 		close(fds[i]);
 }
 
-/* Offers a socket at which whoever writes to it blocks. */
+/* "A move is over", with a socket at which whoever writes to it blocks. */
 static void
 send_offer(void)
 {
-	struct control_message message = { .type = CONTROL_OFFER,
-		.value = memory->handed + 1 };
+	struct control_message message = { .type = CONTROL_MOVED, .serial = 1 };
 	int fd = full_socket();
 
-	message.label.connection.endpoint = 1;
-	message.label.connection.service = memory->listeners[0].service;
-	message.label.connection.committed = 1000;
 	say(CONTROL, &message, &fd, 1);
 	close(fd);
 }
@@ -133,8 +129,7 @@ static void
 name(int pid)
 {
 	static const uint32_t types[] = { CONTROL_CLONED, CONTROL_READY,
-		CONTROL_TAKEN, CONTROL_BORN, CONTROL_SEED,
-		CONTROL_CANDIDATE_READY };
+		CONTROL_TAKEN };
 
 	for (unsigned i = 0; i < sizeof types / sizeof types[0]; i++)
 		for (int end = CONTROL; end < ENDS_END; end++) {
@@ -195,21 +190,6 @@ odd_pid(const int *pids, unsigned count)
 	}
 }
 
-static void
-fill_label(struct parcel_label *label)
-{
-	struct connection *c = &label->connection;
-	uint64_t *words = (void *)label;
-
-	for (unsigned i = 0; i < sizeof *label / sizeof *words; i++)
-		words[i] = below(2) ? odd_value() : 0;
-	if (below(2))
-		return;
-	c->received = c->consumed + below(140000);
-	c->committed = c->sent + below(330000);
-	label->particulars.state_size = (uint32_t)below(70000);
-}
-
 static int
 odd_descriptor(void)
 {
@@ -221,7 +201,7 @@ odd_descriptor(void)
 	case 2:
 		return socket(AF_INET, SOCK_STREAM, 0);
 	case 3:
-		return dup(CONTROL + (int)below(4));
+		return dup(CONTROL + (int)below(2));
 	default:
 		return dup(memory->listeners[0].fd);
 	}
@@ -235,17 +215,16 @@ say_anything(const int *pids, unsigned pid_count)
 		.pid = odd_pid(pids, pid_count),
 		.standby = odd_pid(pids, pid_count),
 		.serial = below(2) ? below(4) << 16 | below(3) : odd_value(),
-		.value = below(2) ? memory->handed + below(3) : odd_value(),
+		.value = below(2) ? below(3) : odd_value(),
 	};
 	int fds[2] = { -1, -1 };
 	unsigned count = below(3) ? 0 : 1 + (unsigned)below(2);
 
-	fill_label(&message.label);
 	for (size_t i = 0; i < sizeof message.text; i++)
 		message.text[i] = (char)any();
 	for (unsigned i = 0; i < count; i++)
 		fds[i] = odd_descriptor();
-	say(CONTROL + (int)below(4), &message, fds, count);
+	say(CONTROL + (int)below(2), &message, fds, count);
 	for (unsigned i = 0; i < count; i++)
 		close(fds[i]);
 }
@@ -257,7 +236,7 @@ say_garbage(void)
 
 	for (size_t i = 0; i < sizeof bytes; i++)
 		bytes[i] = (char)any();
-	send(CONTROL + (int)below(4), bytes, below(sizeof bytes),
+	send(CONTROL + (int)below(2), bytes, below(sizeof bytes),
 	    MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 

@@ -119,7 +119,7 @@ who_cannot_be_served_is_left_out(void)
 	set(20, 100);
 	memory->connections[20].lingering = true;
 	set(30, 100);
-	memory->offered = 30;
+	memory->connections[30].flags |= CONNECTION_LEAVING;
 	set(40, 100);
 	connection_close(&memory->connections[40]);
 	set(50, 300);
@@ -128,7 +128,7 @@ who_cannot_be_served_is_left_out(void)
 	CHECK(memory->timer_ms == 300);
 	memory->connections[50].sent = 1;
 	CHECK(timers_due(memory, 300) == 50);
-	memory->offered = 0;
+	memory->connections[30].flags = 0;
 	timers_note(memory, 30, memory->connections[30].timer_ms);
 	CHECK(timers_due(memory, 300) == 30);
 	end(FDS);

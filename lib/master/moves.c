@@ -1,0 +1,273 @@
+#include "lib/master/moves.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "lib/slot/move.h"
+
+enum { AGAIN_MS = 1000 }; /* until what nobody could take is given again */
+
+struct move {
+	uint64_t serial;
+	struct pair *giver, *taker;
+	bool all;	/* those in the midst of an answer, too */
+	uint64_t keep;	/* so many stay with the giver */
+	uint64_t had;	/* so many it had before */
+	uint64_t seen;	/* so many it had at the last look */
+	int give, take; /* the ends of its socket: our duplicates, as is */
+	int parcels;	/* the memory */
+};
+
+/* ---- what a move is made of ---------------------------------------------- */
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
+#endif
+
+/* Sealed in size: whoever reads it would die of one that has shrunk. */
+static int
+make_parcels(void)
+{
+	static const char name[] = "preforkd-move";
+	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, flags);
+	if (fd < 0)
+		return -1;
+	if (ftruncate(fd, MOVE_PARCELS_BYTES) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
+		0) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void
+free_move(struct move *move)
+{
+	if (move->give >= 0)
+		close(move->give);
+	if (move->take >= 0)
+		close(move->take);
+	if (move->parcels >= 0)
+		close(move->parcels);
+	free(move);
+}
+
+static struct move *
+make_move(void)
+{
+	struct move *move = calloc(1, sizeof *move);
+	int ends[2] = { -1, -1 };
+
+	if (!move)
+		return NULL;
+	socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
+	move->give = ends[0];
+	move->take = ends[1];
+	move->parcels = make_parcels();
+	if (move->give >= 0 && move->parcels >= 0)
+		return move;
+	free_move(move);
+	return NULL;
+}
+
+/* ---- orders -------------------------------------------------------------- */
+
+static void
+order(struct pair *pair, const struct move *move, enum control_type type,
+    uint64_t value, int fd)
+{
+	const struct control_message message = { .type = type,
+		.serial = move->serial,
+		.value = value,
+		.all = move->all };
+
+	pair_send(pair, &message, fd);
+}
+
+void
+moves_brief(struct pair *pair)
+{
+	const struct move *move;
+
+	if ((move = pair->taking)) {
+		order(pair, move, CONTROL_PARCELS, 1, move->parcels);
+		order(pair, move, CONTROL_TAKE, 0, move->take);
+	}
+	if ((move = pair->giving)) {
+		order(pair, move, CONTROL_PARCELS, 0, move->parcels);
+		order(pair, move, CONTROL_GIVE, move->keep, move->give);
+	}
+}
+
+/* ---- a move's beginning and end ------------------------------------------ */
+
+/* An answer in parts ends as it began, by the code and the files of before the
+ * reload; but not one that takes for ever. */
+static bool
+may_take_all(const struct crew *crew, const struct pair *giver)
+{
+	return !giver->old ||
+	    crew->now_ms >= giver->old_ms + crew->config.drain_timeout_ms;
+}
+
+static bool
+begin(struct crew *crew, struct pair *giver, struct pair *taker, uint64_t count)
+{
+	struct move *move = make_move();
+
+	if (!move)
+		return false;
+	move->serial = ++crew->last_move;
+	move->giver = giver;
+	move->all = may_take_all(crew, giver);
+	move->taker = taker;
+	move->had = slot_open_connections(giver->memory, giver->fds);
+	move->seen = move->had;
+	move->keep = move->had - count;
+	taker->taking = giver->giving = move;
+	moves_brief(taker);
+	moves_brief(giver);
+	return true;
+}
+
+/* Our duplicates close: so each end hears it if the other has gone. */
+static void
+end(struct move *move)
+{
+	move->giver->giving = NULL;
+	move->taker->taking = NULL;
+	free_move(move);
+}
+
+static void
+put_off(struct crew *crew, struct pair *giver)
+{
+	giver->give_ms = crew->now_ms + AGAIN_MS;
+	giver->deadline_ms = 0;
+	giver->gave = true;
+}
+
+bool
+moves_go_on(const struct crew *crew, struct pair *giver,
+    bool (*is_busy)(const struct crew *, const struct pair *))
+{
+	struct move *move = giver->giving;
+	uint64_t open = slot_open_connections(giver->memory, giver->fds);
+
+	if (!move)
+		return false;
+	if (open < move->seen) {
+		move->seen = open;
+		return true;
+	}
+	return is_busy(crew, move->taker);
+}
+
+void
+moves_over(struct crew *crew, struct pair *pair, uint64_t serial)
+{
+	struct move *move = pair->giving;
+	struct pair *giver;
+
+	if (!move || move->serial != serial)
+		move = pair->taking;
+	if (!move || move->serial != serial)
+		return; /* said again */
+	giver = move->giver;
+	if (slot_open_connections(giver->memory, giver->fds) >= move->had)
+		put_off(crew, giver);
+	end(move);
+}
+
+void
+moves_forget(struct crew *crew, struct pair *pair)
+{
+	if (pair->taking) {
+		put_off(crew, pair->taking->giver);
+		end(pair->taking);
+	}
+	if (pair->giving)
+		end(pair->giving);
+}
+
+/* ---- a slot that is to go ------------------------------------------------ */
+
+static bool
+can_take(
+    const struct crew *crew, const struct pair *pair, const struct pair *giver)
+{
+	return pair && pair != giver && !pair->taking &&
+	    crew_can_take(crew, pair);
+}
+
+/* Where a slot has a new pair since a reload, that one takes them all. */
+static struct pair *
+find_successor(const struct crew *crew, const struct pair *giver)
+{
+	struct pair *pair = crew->slots[giver->slot].pair;
+
+	return giver->old && can_take(crew, pair, giver) ? pair : NULL;
+}
+
+static struct pair *
+find_taker(const struct crew *crew, const struct pair *giver, unsigned *takers)
+{
+	struct pair *best = NULL;
+
+	*takers = 1;
+	best = find_successor(crew, giver);
+	if (best)
+		return best;
+	*takers = 0;
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct pair *pair = crew->slots[i].pair;
+
+		if (!can_take(crew, pair, giver))
+			continue;
+		best = crew_less_loaded(best, pair);
+		++*takers;
+	}
+	return best;
+}
+
+/* Each that can take gets the same, one after the other. */
+static void
+give(struct crew *crew, struct pair *giver)
+{
+	uint64_t open = slot_open_connections(giver->memory, giver->fds);
+	uint64_t share, room;
+	unsigned takers;
+	struct pair *taker = find_taker(crew, giver, &takers);
+
+	giver->give_ms = 0;
+	if (open == 0)
+		return;
+	if (!taker) {
+		put_off(crew, giver);
+		return;
+	}
+	share = (open + takers - 1) / takers;
+	room = crew_room(crew, taker);
+	if (begin(crew, giver, taker, share < room ? share : room))
+		giver->deadline_ms = crew->now_ms + CREW_START_MS;
+	else
+		put_off(crew, giver);
+}
+
+void
+moves_reconcile(struct crew *crew)
+{
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		if (pair->state == PAIR_RETIRING && !pair->giving &&
+		    !pair->taking_over && crew->now_ms >= pair->give_ms)
+			give(crew, pair);
+}
