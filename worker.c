@@ -256,16 +256,6 @@ retire(struct worker *w, bool replaced)
 		take_name(w, "leaving");
 }
 
-/* Others serve it. */
-static void
-release(struct worker *w, uint64_t serial)
-{
-	if (serial != 0)
-		intake_release(&w->loop, serial);
-	else
-		intake_release_all(&w->loop);
-}
-
 static void
 obey(struct worker *w, const struct control_message *message, int fd)
 {
@@ -277,7 +267,7 @@ obey(struct worker *w, const struct control_message *message, int fd)
 		w->intake.open = true;
 		break;
 	case CONTROL_RELEASE:
-		release(w, message->serial);
+		intake_release(&w->loop, message->serial);
 		break;
 	case CONTROL_CLOSE:
 		if (message->serial != 0)

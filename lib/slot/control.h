@@ -44,7 +44,7 @@ enum control_type {
 			    CONTROL_READY); INHERITED is not 0 where others
 			    hold it as well */
 	CONTROL_SERVE,	 /* accept */
-	CONTROL_RELEASE, /* give up listener SERIAL (0: all) at once */
+	CONTROL_RELEASE, /* give up listener SERIAL at once */
 	CONTROL_CLOSE,	 /* empty the queue of listener SERIAL (0: of all),
 			    then close it */
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */

@@ -282,14 +282,6 @@ intake_release(struct loop *loop, uint64_t serial)
 }
 
 void
-intake_release_all(struct loop *loop)
-{
-	for (int i = 0; i < count_listeners(loop); i++)
-		if (loop->memory->listeners[i].fd > 0)
-			release(loop, &loop->memory->listeners[i]);
-}
-
-void
 intake_close(struct loop *loop, uint64_t serial)
 {
 	struct slot_listener *listener = find_serial(loop, serial);
