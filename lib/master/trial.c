@@ -17,7 +17,7 @@
 #include "lib/base/clock.h"
 #include "lib/master/pair.h"
 
-enum { LOOK_MS = 50 }; /* for a death that does not close the pipe */
+enum { LOOK_MS = 50 }; /* for a death, which is no event here */
 
 /* What a trial says when it could be done; else it says why not. Its exit
  * status says nothing, as the service may end it with any. */
@@ -45,9 +45,9 @@ is_over(pid_t pid)
 	return child_look(pid, WEXITED | WNOWAIT, &info) && info.si_pid == pid;
 }
 
-/* Waits until the trial has answered, or died, or its time is over. The end of
- * the pipe is neither: the service may have closed it, or a process that it has
- * forked hold it. */
+/* Waits until the trial has answered, or died, or its time is over. That its
+ * socket is closed is neither: the service may have done so, or a process that
+ * it has forked hold it. */
 static void
 await(pid_t pid, int answer, uint64_t timeout_ms)
 {
@@ -95,7 +95,9 @@ trial_load(const struct config *config, unsigned n, char error[SERVICE_ERROR])
 	pid_t pid = -1;
 	bool over;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+	/* At datagrams the end of the other side is nothing that can be read.
+	 */
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
 		answer) < 0 ||
 	    (pid = fork()) < 0) {
 		snprintf(error, SERVICE_ERROR,
