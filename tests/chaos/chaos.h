@@ -14,7 +14,6 @@ enum {
 	CREW = 256, /* processes of one server, the most */
 	MARKED = 256,
 	LINE = 1024,
-	DOUBTED = 8,
 	START_MS = 60000,   /* for the server and the clients to begin */
 	MISSING_MS = 60000, /* beyond --seconds, see lacks_evidence */
 	SETTLE_MS = 60000,  /* for the server to be whole after the last kill */
@@ -77,7 +76,6 @@ struct crew {
 	struct member members[CREW];
 	unsigned count;
 	unsigned have[ROLES][SLOTS]; /* that were not killed */
-	unsigned sure[SLOTS];	     /* standbys beyond doubt */
 };
 
 struct chaos {
@@ -90,11 +88,9 @@ struct chaos {
 	struct load loads[LOADS];
 	pid_t marked[MARKED]; /* killed, maybe not dead yet */
 	unsigned marked_count;
-	pid_t doubted[SLOTS][DOUBTED]; /* standbys: see note_kill */
-	int64_t rest_ms[SLOTS];	       /* for as long as that */
-	int64_t killed_ms[SLOTS];      /* 0: mended since then */
-	int64_t slowest_ms;	       /* until a slot was mended */
-	int64_t next_ms[SLOTS];	       /* see note_mended */
+	int64_t killed_ms[SLOTS]; /* 0: mended since then */
+	int64_t slowest_ms;	  /* until a slot was mended */
+	int64_t next_ms[SLOTS];	  /* see note_mended */
 	uint64_t kills[ROLES];
 	uint64_t reloads;
 	uint64_t descriptors; /* of all workers, before the clients came */
@@ -107,6 +103,9 @@ struct chaos {
 };
 
 void complain(struct chaos *, const char *what);
+
+/* True where both have one table of descriptors: they are a pair. */
+bool shares_files(pid_t, pid_t);
 
 /* ---- processes.c: the server's processes, by their titles ------------------
  */

@@ -5,8 +5,7 @@
 #include "tests/common/random.h"
 
 enum {
-	REST_MS = 1000, /* see note_kill */
-	SLOW_MS = 100,	/* of a take-over, see note_mended */
+	SLOW_MS = 100, /* of a take-over, see note_mended */
 };
 
 const struct signal_kind signal_kinds[SIGNALS] = {
@@ -19,7 +18,7 @@ const struct signal_kind signal_kinds[SIGNALS] = {
 static bool
 is_mended(const struct crew *crew, unsigned slot)
 {
-	return crew->have[WORKER][slot] == 1 && crew->sure[slot] > 0;
+	return crew->have[WORKER][slot] == 1 && crew->have[STANDBY][slot] > 0;
 }
 
 /* A slot that has been slow to mend then serves for as long as that took:
@@ -41,38 +40,45 @@ note_mended(struct chaos *c, const struct crew *crew)
 	}
 }
 
+/* Worker and standby, which have one table of descriptors. In the midst of a
+ * take-over two of one name do: then neither is a pair's. */
+static bool
+are_pair(const struct member *one, const struct member *other)
+{
+	return one->slot == other->slot && other->role != OTHER &&
+	    (one->role == STANDBY) != (other->role == STANDBY) &&
+	    shares_files(one->pid, other->pid);
+}
+
+/* In the midst of a reload a slot has two pairs. */
+static bool
+has_mate(const struct chaos *c, const struct crew *crew, const struct member *m)
+{
+	for (unsigned i = 0; i < crew->count; i++)
+		if (!is_marked(c, crew->members[i].pid) &&
+		    are_pair(m, &crew->members[i]))
+			return true;
+	return false;
+}
+
 static bool
 may_die(const struct chaos *c, const struct crew *crew, const struct member *m)
 {
-	if (m->role == OTHER || is_marked(c, m->pid) ||
-	    !is_mended(crew, m->slot) || c->now_ms < c->next_ms[m->slot])
-		return false;
-	return c->opt.whom & (m->role == STANDBY ? STANDBYS : WORKERS);
+	return m->role != OTHER && !is_marked(c, m->pid) &&
+	    c->now_ms >= c->next_ms[m->slot] &&
+	    (c->opt.whom & (m->role == STANDBY ? STANDBYS : WORKERS)) &&
+	    has_mate(c, crew, m);
 }
 
-/* In the midst of a reload a slot has two workers, each with a standby, and
- * which is whose cannot be seen from outside. From then
- * on only a standby that comes later is one for certain, or whoever is still
- * there after a while. */
 static void
-note_kill(struct chaos *c, const struct crew *crew, const struct member *m)
+note_kill(struct chaos *c, const struct member *m)
 {
-	unsigned i, count = 0;
-
 	c->kills[m->role]++;
 	c->killed_ms[m->slot] = c->now_ms;
 	if (c->opt.log != NULL)
 		dprintf(c->log, "chaos: a signal to %s %u (pid %d)\n",
 		    role_names[m->role], m->slot, (int)m->pid);
 	c->marked[c->marked_count++ % MARKED] = m->pid;
-	if (crew->have[STANDBY][m->slot] == 1 &&
-	    crew->have[LEAVING][m->slot] == 0)
-		return;
-	for (i = 0; i < crew->count && count < DOUBTED; i++)
-		if (crew->members[i].role == STANDBY &&
-		    crew->members[i].slot == m->slot)
-			c->doubted[m->slot][count++] = crew->members[i].pid;
-	c->rest_ms[m->slot] = c->now_ms + REST_MS + 10 * c->slowest_ms;
 }
 
 static int
@@ -107,7 +113,7 @@ kill_one(struct chaos *c)
 	if (number == SIGTERM)
 		c->kills[OTHER]++; /* is to be ignored */
 	else
-		note_kill(c, &crew, candidates[i]);
+		note_kill(c, candidates[i]);
 	return true;
 }
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,14 +39,12 @@ is_marked(const struct chaos *c, pid_t pid)
 	return false;
 }
 
-static bool
-is_doubted(const struct chaos *c, const struct member *m)
+bool
+shares_files(pid_t one, pid_t other)
 {
-	for (unsigned i = 0; i < DOUBTED && c->now_ms < c->rest_ms[m->slot];
-	     i++)
-		if (c->doubted[m->slot][i] == m->pid)
-			return true;
-	return false;
+	enum { FILES = 2 }; /* KCMP_FILES: kcmp(2) */
+
+	return syscall(SYS_kcmp, one, other, FILES, 0L, 0L) == 0;
 }
 
 /* Reads the children of a process of one thread: all, also zombies. */
@@ -73,8 +72,6 @@ crew_add(const struct chaos *c, struct crew *crew, pid_t pid)
 				break;
 	if (!is_marked(c, pid))
 		crew->have[m.role][m.slot]++;
-	crew->sure[m.slot] +=
-	    m.role == STANDBY && !is_marked(c, pid) && !is_doubted(c, &m);
 	if (crew->count < CREW)
 		crew->members[crew->count++] = m;
 }
