@@ -97,7 +97,7 @@ refuses_to_start() {
 	refuses_to_start ./nowhere.so \
 		'service ./nowhere.so: cannot read it: No such file'
 	echo 'no object' >text.so
-	refuses_to_start ./text.so 'service ./text.so: cannot load it: .*expected a shared object'
+	refuses_to_start ./text.so 'service ./text.so: cannot load it: (file too short|invalid ELF header): expected a shared object'
 	refuses_to_start "$here/probe-abi.so" 'its ABI is 999, expected 1'
 	refuses_to_start "$here/probe-no-table.so" 'no symbol preforkd_service'
 	refuses_to_start "$here/probe-1.so:fail" \

@@ -193,6 +193,20 @@ name_object(unsigned n, int memory)
 	return name;
 }
 
+/* Why dlopen(3) has failed, without the name that it was given: nobody but us
+ * knows that. */
+static const char *
+explain_dlopen(const struct object_name *name)
+{
+	const char *text = dlerror();
+	size_t length = strlen(name->text);
+
+	return strncmp(text, name->text, length) == 0 &&
+		strncmp(text + length, ": ", 2) == 0
+	    ? text + length + 2
+	    : text;
+}
+
 static const struct preforkd_service *
 find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
 {
@@ -203,7 +217,7 @@ find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
 		complain(error, path,
 		    "cannot load it: %s: expected a shared object (cc -shared "
 		    "-fPIC)",
-		    dlerror());
+		    explain_dlopen(&name));
 		return NULL;
 	}
 	table = dlsym(object, "preforkd_service");
