@@ -195,6 +195,14 @@ begin_move(struct worker *w, const struct control_message *message, int fd)
 }
 
 static void
+hear_giver(struct worker *w)
+{
+	if (!take_hear(&w->loop, &w->taking))
+		tell_serial(
+		    w, CONTROL_MOVED, w->loop.memory->take.end.serial, -1);
+}
+
+static void
 move_on(struct worker *w)
 {
 	bool stay = w->mode == DRAINING || w->mode == STOPPING;
@@ -342,7 +350,7 @@ handle(struct worker *w, const struct epoll_event *event)
 	else if (generation == 0 && fd == memory->give.end.fd)
 		give_hear(&w->loop, &w->giving);
 	else if (generation == 0 && fd == memory->take.end.fd)
-		take_hear(&w->loop, &w->taking);
+		hear_giver(w);
 	else if (generation == 0)
 		intake_accept(&w->loop, &w->intake, fd);
 	else if ((unsigned)fd < memory->fds &&

@@ -13,7 +13,8 @@ enum { AGAIN_MS = 1000 }; /* until what nobody could take is given again */
 
 struct move {
 	uint64_t serial;
-	struct pair *giver, *taker;
+	struct pair *giver; /* NULL: it has done its part, or is dead */
+	struct pair *taker;
 	bool all;	/* those in the midst of an answer, too */
 	uint64_t keep;	/* so many stay with the giver */
 	uint64_t had;	/* so many it had before */
@@ -50,15 +51,19 @@ make_parcels(void)
 }
 
 static void
-free_move(struct move *move)
+close_one(int *fd)
 {
-	if (move->give >= 0)
-		close(move->give);
-	if (move->take >= 0)
-		close(move->take);
-	if (move->parcels >= 0)
-		close(move->parcels);
-	free(move);
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+static void
+close_duplicates(struct move *move)
+{
+	close_one(&move->give);
+	close_one(&move->take);
+	close_one(&move->parcels);
 }
 
 static struct move *
@@ -75,7 +80,8 @@ make_move(void)
 	move->parcels = make_parcels();
 	if (move->give >= 0 && move->parcels >= 0)
 		return move;
-	free_move(move);
+	close_duplicates(move);
+	free(move);
 	return NULL;
 }
 
@@ -93,6 +99,8 @@ order(struct pair *pair, const struct move *move, enum control_type type,
 	pair_send(pair, &message, fd);
 }
 
+/* Of a move that the giver has done with there is nothing to send along: the
+ * taker says that it is over, or that it does not know of it. */
 void
 moves_brief(struct pair *pair)
 {
@@ -139,13 +147,23 @@ begin(struct crew *crew, struct pair *giver, struct pair *taker, uint64_t count)
 	return true;
 }
 
-/* Our duplicates close: so each end hears it if the other has gone. */
+/* Our duplicates close: so each end hears it if the other has gone. The taker
+ * has still to read what is on its way, and says when it has. */
 static void
-end(struct move *move)
+end_giving(struct move *move)
 {
 	move->giver->giving = NULL;
+	move->giver = NULL;
+	close_duplicates(move);
+}
+
+static void
+end_taking(struct move *move)
+{
 	move->taker->taking = NULL;
-	free_move(move);
+	if (move->giver)
+		end_giving(move);
+	free(move);
 }
 
 static void
@@ -172,31 +190,40 @@ moves_go_on(const struct crew *crew, struct pair *giver,
 	return is_busy(crew, move->taker);
 }
 
+static void
+giver_is_done(struct crew *crew, struct pair *giver)
+{
+	if (slot_open_connections(giver->memory, giver->fds) >=
+	    giver->giving->had)
+		put_off(crew, giver);
+	end_giving(giver->giving);
+}
+
+/* Before the giver is: it lacks something. */
+static void
+taker_is_done(struct crew *crew, struct pair *taker)
+{
+	if (taker->taking->giver)
+		put_off(crew, taker->taking->giver);
+	end_taking(taker->taking);
+}
+
 void
 moves_over(struct crew *crew, struct pair *pair, uint64_t serial)
 {
-	struct move *move = pair->giving;
-	struct pair *giver;
-
-	if (!move || move->serial != serial)
-		move = pair->taking;
-	if (!move || move->serial != serial)
-		return; /* said again */
-	giver = move->giver;
-	if (slot_open_connections(giver->memory, giver->fds) >= move->had)
-		put_off(crew, giver);
-	end(move);
+	if (pair->giving && pair->giving->serial == serial)
+		giver_is_done(crew, pair);
+	else if (pair->taking && pair->taking->serial == serial)
+		taker_is_done(crew, pair);
 }
 
 void
 moves_forget(struct crew *crew, struct pair *pair)
 {
-	if (pair->taking) {
-		put_off(crew, pair->taking->giver);
-		end(pair->taking);
-	}
 	if (pair->giving)
-		end(pair->giving);
+		end_giving(pair->giving);
+	if (pair->taking)
+		taker_is_done(crew, pair);
 }
 
 /* ---- a slot that is to go ------------------------------------------------ */

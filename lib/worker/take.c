@@ -34,8 +34,8 @@ take_begin(struct loop *loop, uint64_t serial, int fd)
 			order_drop(loop, fd);
 		return true;
 	}
-	/* The giver ends a move only when all is answered, and the master has
-	 * heard so before it begins another. */
+	/* The master begins another only when it has heard that this is over.
+	 */
 	if (take->end.fd > 0 && fd >= 0) {
 		order_drop(loop, fd);
 		return false;
@@ -274,7 +274,7 @@ finish(struct loop *loop, struct taking *taking)
 
 /* ---- the loop's word ----------------------------------------------------- */
 
-void
+bool
 take_hear(struct loop *loop, struct taking *taking)
 {
 	ssize_t received = receive(loop);
@@ -283,10 +283,11 @@ take_hear(struct loop *loop, struct taking *taking)
 		errno != ENOBUFS && errno != ECONNRESET);
 
 	finish(loop, taking);
-	if (over) {
-		taking->again_ms = 0;
-		ends_close(loop, &loop->memory->take.end);
-	}
+	if (!over)
+		return true;
+	taking->again_ms = 0;
+	ends_close(loop, &loop->memory->take.end);
+	return false;
 }
 
 void
