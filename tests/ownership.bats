@@ -414,7 +414,7 @@ has_sockets_left() {
 worker_is_idle() {
 	local before after
 	before=$(switches)
-	sleep 1
+	pause 1
 	after=$(switches)
 	((after == before))
 }

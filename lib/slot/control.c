@@ -113,11 +113,13 @@ control_disarm(int fd)
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &none, sizeof none);
 }
 
-/* Whoever waits for a message waits on. */
+/* Whoever waits for a message waits on. The other side can have gone with
+ * messages of ours unread: that comes first, once, and what it had said before
+ * lies behind it (net/unix/af_unix.c, unix_release_sock). */
 static bool
 is_passing(int error, int flags)
 {
-	if (error == EINTR)
+	if (error == EINTR || error == ECONNRESET)
 		return true;
 	if ((flags & MSG_DONTWAIT) || !is_scarcity(error))
 		return false;
@@ -211,8 +213,8 @@ control_receive(
 	do
 		received = recvmsg(control, &header, flags | MSG_CMSG_CLOEXEC);
 	while (received < 0 && is_passing(errno, flags));
-	if (received < 0) /* ECONNRESET: gone with our messages unread */
-		return errno != ECONNRESET ? -1 : 0;
+	if (received < 0)
+		return -1;
 	arrival = open_ancillary(&header);
 	if (received == 0 && arrival.sender == 0 && arrival.fds == 0)
 		return 0;
