@@ -202,12 +202,12 @@ send_packed(int end, struct move_batch *batch, const int fds[MOVE_BATCH])
 	struct msghdr header = { .msg_iov = &part,
 		.msg_iovlen = 1,
 		.msg_control = &sockets,
-		.msg_controllen = CMSG_SPACE(fds_bytes) };
+		.msg_controllen = (socklen_t)CMSG_SPACE(fds_bytes) };
 	struct cmsghdr *rights = CMSG_FIRSTHDR(&header);
 
 	rights->cmsg_level = SOL_SOCKET;
 	rights->cmsg_type = SCM_RIGHTS;
-	rights->cmsg_len = CMSG_LEN(fds_bytes);
+	rights->cmsg_len = (socklen_t)CMSG_LEN(fds_bytes);
 	memcpy(CMSG_DATA(rights), fds, fds_bytes);
 	return sendmsg(end, &header, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0;
 }
