@@ -11,7 +11,8 @@ struct taking {
 /* Begins to take by FD. False where the move is over, or cannot be. */
 bool take_begin(struct loop *, uint64_t serial, int fd);
 
-/* Takes the next batch. False where there is none any more: the move is over. */
+/* Takes the next batch. False where there is none any more: the move is over.
+ */
 bool take_hear(struct loop *, struct taking *);
 
 /* Gives the last answer again, where that is due. */
