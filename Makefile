@@ -281,7 +281,9 @@ inject: $(PROGRAM) build/tests/stream build/tests/relay.so
 # ---- every instruction -------------------------------------------------------
 
 # All of what tests/every_instruction.bats takes samples of: some ten minutes.
-test-every-instruction: $(PROGRAM) build/tests/every_instruction
+test-every-instruction: $(PROGRAM) build/tests/every_instruction \
+		build/tests/unit/move
+	build/tests/unit/move 1
 	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
 
 # It reads slot memory.

@@ -260,8 +260,10 @@ static void
 retire(struct worker *w, bool replaced)
 {
 	w->mode = RETIRING;
-	if (replaced)
-		take_name(w, "leaving");
+	if (!replaced)
+		return;
+	take_name(w, "leaving");
+	intake_release_others(&w->loop);
 }
 
 static void

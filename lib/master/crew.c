@@ -215,6 +215,20 @@ order_end(struct crew *crew, struct pair *pair)
 	pair->deadline_ms = crew->end_ms + KILL_MS;
 }
 
+/* Also to give up what it was lent: its predecessor may have died with that
+ * order in hand. */
+static void
+order_lent(struct crew *crew, struct pair *pair, const struct endpoint *e)
+{
+	for (unsigned owner = 0; owner < crew->slot_count; owner++)
+		if (e->lent_to[owner] == pair->slot + 1)
+			crew_order_listener(pair, CONTROL_LISTEN, e, owner,
+			    e->listeners[owner]);
+		else if (pair->was_lent && owner != pair->slot)
+			crew_order_listener(
+			    pair, CONTROL_RELEASE, e, owner, -1);
+}
+
 /* The listeners that a slot has and its worker may not: of addresses that a
  * reload added, and of slots that are down. Those of addresses that are no more
  * it is to close. */
@@ -233,36 +247,23 @@ order_listeners(struct crew *crew, struct pair *pair)
 		else if (e->listeners[pair->slot] >= 0 && !e->known[pair->slot])
 			crew_order_listener(pair, CONTROL_LISTEN, e, pair->slot,
 			    e->listeners[pair->slot]);
-		for (unsigned owner = 0; owner < crew->slot_count; owner++)
-			if (e->lent_to[owner] == pair->slot + 1)
-				crew_order_listener(pair, CONTROL_LISTEN, e,
-				    owner, e->listeners[owner]);
+		order_lent(crew, pair, e);
 	}
 }
 
-/* Its new pair has the listeners, and those that it was lent, but none of
- * addresses that are no more. */
-static void
-brief_old_on(struct crew *crew, struct pair *pair, const struct endpoint *e)
-{
-	enum control_type how = endpoint_is_configured(e, &crew->config)
-	    ? CONTROL_RELEASE
-	    : CONTROL_CLOSE;
-
-	if (e->listeners[pair->slot] >= 0)
-		crew_order_listener(pair, how, e, pair->slot, -1);
-	for (unsigned owner = 0; owner < crew->slot_count; owner++)
-		if (e->lent_to[owner] == pair->slot + 1)
-			crew_order_listener(
-			    pair, CONTROL_RELEASE, e, owner, -1);
-}
-
+/* Its new pair has the listeners. What waits in the queue of an address that is
+ * no more it has still to serve. */
 static void
 brief_old(struct crew *crew, struct pair *pair)
 {
-	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (crew->endpoints.list[i].used)
-			brief_old_on(crew, pair, &crew->endpoints.list[i]);
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++) {
+		struct endpoint *e = &crew->endpoints.list[i];
+
+		if (e->used && e->listeners[pair->slot] >= 0 &&
+		    !endpoint_is_configured(e, &crew->config))
+			crew_order_listener(
+			    pair, CONTROL_CLOSE, e, pair->slot, -1);
+	}
 	pair_order(pair, CONTROL_RETIRE, 1);
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 }
@@ -509,6 +510,7 @@ crew_switch(struct crew *crew, struct slot *slot)
 	slot->pair = slot->next;
 	slot->next = NULL;
 	slot->pair->lent = old ? old->lent : 0;
+	slot->pair->was_lent = slot->pair->lent > 0;
 	endpoints_know(&crew->endpoints, slot->pair->slot, &crew->config, true);
 	crew_serve(crew, slot->pair);
 	if (!old)

@@ -35,6 +35,7 @@ lend(struct crew *crew, struct endpoint *e, unsigned owner)
 		return; /* later, when there is one */
 	e->lent_to[owner] = (unsigned short)(helper->slot + 1);
 	helper->lent++;
+	helper->was_lent = true;
 	crew_order_listener(
 	    helper, CONTROL_LISTEN, e, owner, e->listeners[owner]);
 }

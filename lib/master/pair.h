@@ -82,6 +82,7 @@ struct pair {
 	struct outbox outbox; /* to the worker */
 	uint64_t deaf_ms;     /* nothing was taken of it since then */
 	unsigned lent;	      /* how many listeners it serves for others */
+	bool was_lent;	      /* it has served such, ever */
 	struct pair_watch watch;
 	uint64_t stopped_ms;  /* by a signal, since then; 0: it is not */
 	bool stuck;	      /* it does not move: steered away from */

@@ -49,7 +49,8 @@ enum control_type {
 			    then close it */
 	CONTROL_CLONE,	 /* PID: your standby has died, make one */
 	CONTROL_RETIRE,	 /* end when you have no connections any more; VALUE is
-			    not 0 if another has your place already */
+			    not 0 if another has your place already: give up
+			    all listeners but those that you are to close */
 	CONTROL_PARCELS, /* [fd] memory of move SERIAL (move.h), in which you
 			    are the taker if VALUE is not 0 */
 	CONTROL_GIVE,	 /* [fd] socket of move SERIAL: give connections away

@@ -8,8 +8,10 @@ ends_bring_parcels(
 {
 	if (fd < 0)
 		return; /* out of descriptors: ends_open refuses the move */
-	if (end->parcels > 0 && end->parcels_serial == serial) {
-		order_drop(loop, fd); /* it was sent again */
+	/* It was sent again, maybe for a move that is over. */
+	if (serial <= end->serial ||
+	    (end->parcels > 0 && end->parcels_serial == serial)) {
+		order_drop(loop, fd);
 		return;
 	}
 	if (end->parcels > 0) { /* of a move that never began */

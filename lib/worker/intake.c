@@ -282,6 +282,17 @@ intake_release(struct loop *loop, uint64_t serial)
 }
 
 void
+intake_release_others(struct loop *loop)
+{
+	for (int i = 0; i < count_listeners(loop); i++) {
+		struct slot_listener *listener = &loop->memory->listeners[i];
+
+		if (listener->fd > 0 && !listener->closing)
+			release(loop, listener);
+	}
+}
+
+void
 intake_close(struct loop *loop, uint64_t serial)
 {
 	struct slot_listener *listener = find_serial(loop, serial);

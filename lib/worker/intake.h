@@ -29,6 +29,8 @@ void intake_restore(struct loop *, uint64_t serial, int fd);
 /* Gives up a listener at once; or once its queue is empty. Unknown serials are
  * none of the slot's, or were given up already. */
 void intake_release(struct loop *, uint64_t serial);
+/* All but those that are to be closed. */
+void intake_release_others(struct loop *);
 void intake_close(struct loop *, uint64_t serial);
 void intake_close_all(struct loop *);
 bool intake_is_empty(const struct loop *);
