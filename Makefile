@@ -153,7 +153,7 @@ build/fuzz/line: fuzz/host.c examples/line.c
 build/fuzz/http: fuzz/host.c examples/http.c $(wildcard examples/http/*.[ch])
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
 build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c \
-	cpus.c file.c memory.c text.c)
+	fetch.c child.c cpus.c file.c memory.c text.c)
 # The answers are compared, and tell the time.
 build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 
