@@ -211,10 +211,11 @@ new_worker() {
 
 # --- a service that closes a descriptor twice ------------------------------------
 
-# start_to_close_twice: a service that has closed VICTIM's; FIRST told it to.
-start_to_close_twice() {
+# start_to WORD OPTION...: a service that has closed VICTIM's descriptor and done
+# what the word says; FIRST told it to.
+start_to() {
 	expect_error 'the service has closed its descriptor: closing it'
-	start_owner memory --workers 1
+	start_owner memory --workers 1 "${@:2}"
 	dial
 	FIRST=$CONN
 	is_mine free
@@ -222,8 +223,13 @@ start_to_close_twice() {
 	VICTIM=$CONN
 	is_mine
 	CONN=$FIRST
-	is_mine again
+	is_mine "$1"
 	is_over
+}
+
+# start_to_close_twice: a service that has closed VICTIM's.
+start_to_close_twice() {
+	start_to again
 }
 
 is_over() {
@@ -270,19 +276,9 @@ counts() {
 }
 
 # start_to_take OPTION...: a service that has a socket of its own where VICTIM's
-# was; FIRST told it to.
+# was.
 start_to_take() {
-	expect_error 'the service has closed its descriptor: closing it'
-	start_owner memory --workers 1 "$@"
-	dial
-	FIRST=$CONN
-	is_mine free
-	dial
-	VICTIM=$CONN
-	is_mine
-	CONN=$FIRST
-	is_mine take
-	is_over
+	start_to take "$@"
 }
 
 is_mine_until_closed() {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/socket.h"
 #include "lib/base/text.h"
 
 enum variable {
@@ -125,11 +126,9 @@ inherited_name(const struct inherited *in, int fd)
 static int
 option(int fd, int name)
 {
-	int value = -1;
-	socklen_t length = sizeof value;
+	int value;
 
-	return getsockopt(fd, SOL_SOCKET, name, &value, &length) == 0 ? value
-								      : -1;
+	return socket_option(fd, SOL_SOCKET, name, &value) ? value : -1;
 }
 
 static const char *

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/base/socket.h"
+
 enum listener_remedy
 listener_remedy(int error)
 {
@@ -259,16 +261,6 @@ listener_reserve(const struct address *requested, bool beside,
 	return fd < 0 ? explain(bound, error) : fd;
 }
 
-static bool
-has_option(int fd, int level, int option, int wanted)
-{
-	int value = 0;
-	socklen_t length = sizeof value;
-
-	return getsockopt(fd, level, option, &value, &length) == 0 &&
-	    value == wanted;
-}
-
 /* The last is what listener_has_equipped looks at. */
 int
 listener_equip(int fd)
@@ -282,7 +274,7 @@ listener_equip(int fd)
 bool
 listener_has_equipped(int connection)
 {
-	return has_option(connection, SOL_SOCKET, SO_OOBINLINE, 1);
+	return socket_has(connection, SOL_SOCKET, SO_OOBINLINE, 1);
 }
 
 static int
@@ -316,11 +308,11 @@ listener_is(int fd, const struct address *bound)
 {
 	struct address actual = { .length = sizeof actual.socket };
 
-	return has_option(
+	return socket_has(
 		   fd, SOL_SOCKET, SO_DOMAIN, bound->socket.any.sa_family) &&
-	    has_option(fd, SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP) &&
-	    has_option(fd, SOL_SOCKET, SO_ACCEPTCONN, 1) &&
-	    has_option(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
+	    socket_has(fd, SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP) &&
+	    socket_has(fd, SOL_SOCKET, SO_ACCEPTCONN, 1) &&
+	    socket_has(fd, SOL_SOCKET, SO_REUSEPORT, 1) &&
 	    getsockname(fd, &actual.socket.any, &actual.length) == 0 &&
 	    address_equal(&actual, bound);
 }
@@ -330,7 +322,7 @@ listener_lacks_v4(int fd, const struct address *bound)
 {
 	return bound->socket.any.sa_family == AF_INET6 &&
 	    IN6_IS_ADDR_UNSPECIFIED(&bound->socket.v6.sin6_addr) &&
-	    has_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	    socket_has(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 }
 
 /* For a listener tcpi_unacked is the length of its queue (net/ipv4/tcp.c,

@@ -229,6 +229,17 @@ order_lent(struct crew *crew, struct pair *pair, const struct endpoint *e)
 			    pair, CONTROL_RELEASE, e, owner, -1);
 }
 
+/* Of an address that is no more: what waits in its queue is still served. */
+static bool
+order_close(struct crew *crew, struct pair *pair, const struct endpoint *e)
+{
+	if (e->listeners[pair->slot] < 0 ||
+	    endpoint_is_configured(e, &crew->config))
+		return false;
+	crew_order_listener(pair, CONTROL_CLOSE, e, pair->slot, -1);
+	return true;
+}
+
 /* The listeners that a slot has and its worker may not: of addresses that a
  * reload added, and of slots that are down. Those of addresses that are no more
  * it is to close. */
@@ -240,30 +251,21 @@ order_listeners(struct crew *crew, struct pair *pair)
 
 		if (!e->used)
 			continue;
-		if (e->listeners[pair->slot] >= 0 &&
-		    !endpoint_is_configured(e, &crew->config))
-			crew_order_listener(
-			    pair, CONTROL_CLOSE, e, pair->slot, -1);
-		else if (e->listeners[pair->slot] >= 0 && !e->known[pair->slot])
+		if (!order_close(crew, pair, e) &&
+		    e->listeners[pair->slot] >= 0 && !e->known[pair->slot])
 			crew_order_listener(pair, CONTROL_LISTEN, e, pair->slot,
 			    e->listeners[pair->slot]);
 		order_lent(crew, pair, e);
 	}
 }
 
-/* Its new pair has the listeners. What waits in the queue of an address that is
- * no more it has still to serve. */
+/* Its new pair has the other listeners. */
 static void
 brief_old(struct crew *crew, struct pair *pair)
 {
-	for (int i = 0; i < CONTROL_ENDPOINTS; i++) {
-		struct endpoint *e = &crew->endpoints.list[i];
-
-		if (e->used && e->listeners[pair->slot] >= 0 &&
-		    !endpoint_is_configured(e, &crew->config))
-			crew_order_listener(
-			    pair, CONTROL_CLOSE, e, pair->slot, -1);
-	}
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (crew->endpoints.list[i].used)
+			order_close(crew, pair, &crew->endpoints.list[i]);
 	pair_order(pair, CONTROL_RETIRE, 1);
 	pair->deadline_ms = crew->now_ms + CREW_START_MS;
 }

@@ -118,11 +118,10 @@ int control_tell(int control, const struct control_message *, int fd);
 
 /*
  * Receives a message; FD becomes the descriptor that came with it, owned by the
- * caller, or -1. FLAGS
- * as for recvmsg(2). At the master's end the message's pid is the sender's,
- * whatever that has written there. Returns 1, 0 where the other side has gone,
- * or -1 with errno: EAGAIN where nothing waits, EPROTO for what is no message,
- * or has more than one descriptor; all of these are closed.
+ * caller, or -1. FLAGS as for recvmsg(2). At the master's end the message's pid
+ * is the sender's, whatever that has written there. Returns 1, 0 where the
+ * other side has gone, or -1 with errno: EAGAIN where nothing waits, EPROTO for
+ * what is no message, or has more than one descriptor; all of these are closed.
  */
 int control_receive(int control, struct control_message *, int *fd, int flags);
 

@@ -104,6 +104,15 @@ hold_release_state(struct slot_memory *memory, int fd)
 	store(slot_particulars(memory, fd)->state_paged, false);
 }
 
+void
+hold_release(struct slot_memory *memory, int fd)
+{
+	if (memory->connections[fd].place_used)
+		hold_release_place(memory, fd);
+	if (slot_particulars(memory, fd)->state_paged)
+		hold_release_state(memory, fd);
+}
+
 uint32_t
 hold_pages(struct slot_memory *memory, int fd)
 {

@@ -31,6 +31,9 @@ void hold_begins(struct slot_memory *, int fd, uint64_t now_ms);
 void hold_release_place(struct slot_memory *, int fd);
 void hold_release_state(struct slot_memory *, int fd);
 
+/* Both, where there is any: the next user of FD is not to find it. */
+void hold_release(struct slot_memory *, int fd);
+
 /* How much FD's connection holds, in pages. */
 uint32_t hold_pages(struct slot_memory *, int fd);
 

@@ -59,16 +59,6 @@ log_closed(const struct loop *loop, int fd, enum close_reason reason)
 	    c->sent, loop->now_ms - p->opened_ms);
 }
 
-/* Its next user is not to find it. */
-static void
-release_memory(struct slot_memory *memory, int fd)
-{
-	if (memory->connections[fd].place_used)
-		hold_release_place(memory, fd);
-	if (slot_particulars(memory, fd)->state_paged)
-		hold_release_state(memory, fd);
-}
-
 static void
 reset_on_close(int fd)
 {
@@ -102,7 +92,7 @@ finish_close(struct loop *loop)
 
 	if (c->generation == t->generation) {
 		announce_close(loop, t->fd, (enum close_reason)t->reason);
-		release_memory(memory, t->fd);
+		hold_release(memory, t->fd);
 		if (t->reason == CLOSE_HANDED)
 			loop_watch(loop, EPOLL_CTL_DEL, t->fd, 0, 0);
 		if (t->reason != CLOSE_TAKEN)

@@ -9,6 +9,7 @@
 
 #include "lib/base/listener.h"
 #include "lib/base/log.h"
+#include "lib/base/socket.h"
 #include "lib/worker/call.h"
 #include "lib/worker/ends.h"
 #include "lib/worker/exchange.h"
@@ -604,20 +605,12 @@ intake_knows(const struct loop *loop, int fd)
 }
 
 static bool
-socket_option(int fd, int option, int *value)
-{
-	socklen_t length = sizeof *value;
-
-	return getsockopt(fd, SOL_SOCKET, option, value, &length) == 0;
-}
-
-static bool
 is_tcp(int fd)
 {
-	int protocol, domain;
+	int domain;
 
-	return socket_option(fd, SO_PROTOCOL, &protocol) &&
-	    protocol == IPPROTO_TCP && socket_option(fd, SO_DOMAIN, &domain) &&
+	return socket_has(fd, SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP) &&
+	    socket_option(fd, SOL_SOCKET, SO_DOMAIN, &domain) &&
 	    (domain == AF_INET || domain == AF_INET6);
 }
 
@@ -648,7 +641,8 @@ is_accepted(const struct loop *loop, int fd)
 	struct end ours, listeners;
 	int listens;
 
-	return is_tcp(fd) && socket_option(fd, SO_ACCEPTCONN, &listens) &&
+	return is_tcp(fd) &&
+	    socket_option(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens) &&
 	    !listens && read_end(fd, getsockname, &ours) &&
 	    read_end(
 		loop->memory->transaction.listener, getsockname, &listeners) &&

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/socket.h"
 #include "lib/slot/control.h"
 #include "lib/slot/hold.h"
 #include "lib/slot/parcel.h"
@@ -96,14 +97,8 @@ receive(struct loop *loop)
 static bool
 is_connection(int fd)
 {
-	int protocol = -1, listens = -1;
-	socklen_t length = sizeof protocol;
-
-	return getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) ==
-	    0 &&
-	    protocol == IPPROTO_TCP &&
-	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &length) == 0 &&
-	    listens == 0;
+	return socket_has(fd, SOL_SOCKET, SO_PROTOCOL, IPPROTO_TCP) &&
+	    socket_has(fd, SOL_SOCKET, SO_ACCEPTCONN, 0);
 }
 
 /* A copy of the label: what is checked of it is what is used. */
@@ -202,15 +197,6 @@ open_all(struct loop *loop, unsigned count)
 	store(take->decided, take->batch.number * 2 + 1);
 }
 
-static void
-release_memory(struct slot_memory *memory, int fd)
-{
-	if (memory->connections[fd].place_used)
-		hold_release_place(memory, fd);
-	if (slot_particulars(memory, fd)->state_paged)
-		hold_release_state(memory, fd);
-}
-
 /* The giver has the same sockets: they do not leave the epoll instance by
  * themselves (epoll(7)). */
 static void
@@ -219,7 +205,7 @@ drop(struct loop *loop, int fd)
 	struct slot_memory *memory = loop->memory;
 
 	if (!connection_is_open(&memory->connections[fd]))
-		release_memory(memory, fd);
+		hold_release(memory, fd);
 	loop_watch(loop, EPOLL_CTL_DEL, fd, 0, 0);
 	control_disarm(fd);
 	close(fd);
