@@ -202,14 +202,15 @@ build/tests/probe-%.so: tests/services/probe.c include/preforkd.h Makefile
 		-fPIC -shared -o $@ $<
 
 # Services of one file each.
-build/tests/owner.so build/tests/tick.so build/tests/activated.so: build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
+PLAIN_SERVICES = $(addprefix build/tests/,owner.so tick.so activated.so greedy.so)
+
+$(PLAIN_SERVICES): build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
 		-o $@ $<
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
-		$(PROBES:%=build/tests/%.so) build/tests/owner.so \
-		build/tests/tick.so build/tests/activated.so \
+		$(PROBES:%=build/tests/%.so) $(PLAIN_SERVICES) \
 		build/tests/relay.so build/tests/relay-2.so build/tests/evil.so \
 		build/bench/naive $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \

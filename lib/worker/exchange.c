@@ -312,6 +312,16 @@ finish_write(struct loop *loop, struct connection *c)
 	return ends == CLOSE_NOT ? reason : ends;
 }
 
+/*
+ * What a step of a turn and each call in it cost beside the bytes that they
+ * move, in bytes that take as long to copy: 64 KiB take some 12 us, a call 15
+ * ns, and what is around it 45 ns. Without that a connection whose calls move
+ * nothing has 64 K of them in a turn, and nobody else is served meanwhile.
+ */
+enum { STEP_COST = 256, CALL_COST = 64 };
+
+enum { CALLS_A_STEP = CONNECTION_READ / CALL_COST };
+
 /* The service has taken one message of several: the next call follows at once,
  * and their answers leave together. */
 static bool
@@ -330,7 +340,9 @@ finish_apply(struct loop *loop, struct connection *c)
 	struct transaction *t = &memory->transaction;
 	enum close_reason reason = call_apply(loop);
 
-	while (reason == CLOSE_NOT && goes_on(c, t)) {
+	for (int calls = 1;
+	     calls < CALLS_A_STEP && reason == CLOSE_NOT && goes_on(c, t);
+	     calls++) {
 		call_name(memory, CALL_INPUT);
 		store(t->phase, PHASE_RUN);
 		call_make(loop, PHASE_APPLY);
@@ -433,9 +445,11 @@ struct turn {
 };
 
 static void
-spend(struct turn *turn, uint64_t bytes)
+spend(struct turn *turn, uint64_t bytes, uint64_t calls)
 {
-	turn->left -= bytes < turn->left ? (size_t)bytes : turn->left;
+	uint64_t cost = bytes + STEP_COST + calls * CALL_COST;
+
+	turn->left -= cost < turn->left ? (size_t)cost : turn->left;
 }
 
 /* The call, but the timer's, that is due where nothing is pending. */
@@ -488,18 +502,21 @@ read_and_answer(struct loop *loop, int fd, struct turn *turn)
 		return reason_of(errno);
 	if (count < 0 || ((size_t)count < asked && !turn->beyond))
 		turn->readable = false;
-	spend(turn, count < 0 ? 0 : (uint64_t)count);
 	return reason;
 }
 
+/* Makes the call that is due, or else reads. */
 static enum close_reason
-call_due(struct loop *loop, int fd, enum slot_call due, struct turn *turn)
+take_step(struct loop *loop, int fd, enum slot_call due, struct turn *turn)
 {
-	struct connection *c = connection_of(loop, fd);
-	uint64_t committed = c->committed;
-	enum close_reason reason = call(loop, fd, due);
+	const struct connection *c = connection_of(loop, fd);
+	const uint64_t *serial = &loop->memory->transaction.serial;
+	uint64_t bytes = c->received + c->committed, calls = *serial;
+	enum close_reason reason = due != CALL_NONE
+	    ? call(loop, fd, due)
+	    : read_and_answer(loop, fd, turn);
 
-	spend(turn, c->committed - committed + 1);
+	spend(turn, c->received + c->committed - bytes, *serial - calls);
 	return reason;
 }
 
@@ -578,12 +595,9 @@ take_turn(struct loop *loop, int fd, struct turn *turn)
 		if (reason != CLOSE_NOT ||
 		    (turn->left == 0 && due != CALL_TIMER))
 			break;
-		if (due != CALL_NONE)
-			reason = call_due(loop, fd, due, turn);
-		else if (turn->readable)
-			reason = read_and_answer(loop, fd, turn);
-		else
+		if (due == CALL_NONE && !turn->readable)
 			break;
+		reason = take_step(loop, fd, due, turn);
 		due = CALL_NONE;
 	}
 	return reason;
