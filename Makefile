@@ -294,6 +294,7 @@ build/tests/every_instruction: lib/slot/slot.c lib/slot/slot.h \
 # ---- measurements ----------------------------------------------------------
 
 BENCH_PROGRAMS = build/bench/load build/bench/strike
+BENCH_VARIANTS = build/bench/preforkd-unshared build/bench/preforkd-stamps
 
 # Of the peers in C, those whose library is there.
 PEER_SOURCES = $(addprefix bench/peers/,floor.c naive.c listener.c \
@@ -312,7 +313,7 @@ export PEERS CONNECTIONS ROUNDS
 
 # With no PARTS= also what the shared table of descriptors costs an echo.
 bench: $(PROGRAM) $(BENCH_PROGRAMS) $(BENCH_PEERS) $(BUILD)/examples/http.so \
-		build/bench/preforkd-unshared
+		$(BENCH_VARIANTS)
 	bench/bench $(PARTS)
 	$(if $(PARTS),,PREFORKD=$(CURDIR)/$(PROGRAM) PARTS=cpu_time ROUNDS=5 \
 		bench/takeover)
@@ -339,11 +340,15 @@ build/bench/%: bench/peers/%.go
 	@mkdir -p $(@D)
 	GOCACHE=$(CURDIR)/build/go GOFLAGS=-trimpath go build -o $@ $<
 
-# The same objects; only the clone is another.
-build/bench/preforkd-unshared: $(OBJECTS) $(BUILD)/bench/unshared.o
+# The same objects; only the functions that are named are others.
+build/bench/preforkd-unshared: WRAPPED = syscall
+build/bench/preforkd-stamps: WRAPPED = give_hear give_next take_hear
+$(BENCH_VARIANTS): build/bench/preforkd-%: $(OBJECTS) $(BUILD)/bench/%.o
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -Wl,--wrap=syscall -o $@ \
-		$(OBJECTS) $(BUILD)/bench/unshared.o $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(WRAPPED:%=-Wl,--wrap=%) -o $@ \
+		$^ $(LDLIBS)
+
+-include $(BUILD)/bench/unshared.d $(BUILD)/bench/stamps.d
 
 # ---- checks ----------------------------------------------------------------
 

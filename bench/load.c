@@ -18,6 +18,8 @@
  *     load N     the same of the busiest process of the load: near 1,000 it
  *                is the load that was measured
  *     failed N   requests whose connection ended without an answer
+ *     closed N   connections that the server closed, asked by one or not, with
+ *                the warm-up
  *     all N      answered messages, with the opening and the warm-up
  *
  * With --rate the messages have times at which they are due, and the latency
@@ -203,6 +205,7 @@ sum_up(const struct options *o, const struct board *board, struct result *sum)
 		sum->all += r->all;
 		sum->echoes += r->echoes;
 		sum->failed += r->failed;
+		sum->closed += r->closed;
 		histogram_add(&sum->latency, &r->latency);
 	}
 }
@@ -221,9 +224,9 @@ print(const struct options *o, uint64_t ns, const struct result *sum,
 	    histogram_quantile(&sum->latency, 0.999),
 	    histogram_quantile(&sum->latency, 1));
 	printf(" server %" PRIu64 " load %" PRIu64 " failed %" PRIu64
-	       " all %" PRIu64 "\n",
+	       " closed %" PRIu64 " all %" PRIu64 "\n",
 	    cpu->server_ns * 1000 / ns, busiest_ns(o, cpu) * 1000 / ns,
-	    sum->failed, sum->all);
+	    sum->failed, sum->closed, sum->all);
 	fflush(stdout);
 }
 

@@ -1,8 +1,11 @@
 """Runs of the load and of what disturbs a server."""
+import os
 import re
 import resource
+import signal
 import subprocess
 import time
+from datetime import datetime
 
 import proc
 import servers
@@ -117,3 +120,50 @@ class Disturbance:
     def __exit__(self, *_):
         said, _ = self.process.communicate()
         self.times = int(said.split()[1])
+
+
+# ---- moves ------------------------------------------------------------------
+
+def next_line(log, *words):
+    """The next that has one of them, of a log that is still written."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        line = log.readline()
+        if any(word in line for word in words):
+            return line
+        if not line:
+            time.sleep(0.002)
+    raise RuntimeError(f"no {words[0]} in {PATIENCE} s")
+
+
+def time_of(line):
+    """In seconds, to the millisecond."""
+    return datetime.fromisoformat(line.split()[0].replace("Z", "+00:00")) \
+        .timestamp()
+
+
+def reload(server, times, pause_ms):
+    """One after the other. From each signal until the server says that it has
+    reloaded: milliseconds."""
+    took = []
+    with server.log.open() as log:
+        log.seek(0, os.SEEK_END)
+        for _ in range(times):
+            begun = time.time()
+            os.kill(server.pid, signal.SIGHUP)
+            line = next_line(log, "reloaded: ", "reload failed")
+            if "reloaded: " not in line:
+                raise RuntimeError(line.strip())
+            took.append(max(0, round(1000 * (time_of(line) - begun))))
+            time.sleep(pause_ms / 1000)
+    return took
+
+
+def remove_worker(server, number):
+    """Returns when that worker has gone."""
+    os.kill(server.pid, signal.SIGTTOU)
+    deadline = time.monotonic() + PATIENCE
+    while server.workers_named(f" {number}"):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"worker {number} stays")
+        time.sleep(0.01)

@@ -1,13 +1,16 @@
 """The parts of the measurement. Each yields rows, which are dictionaries."""
 import contextlib
 import os
+import statistics
 import subprocess
 import time
+from concurrent import futures
 from dataclasses import dataclass, replace
 
 import loads
 import proc
 import servers
+import stamps
 from servers import Server
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -289,5 +292,71 @@ def growth(plan):
                             for n in counts_for(workers, plan)])
 
 
+# ---- moves ------------------------------------------------------------------
+
+RELOADS = 10  # in a row
+MOVERS = 3  # workers, where one is to go: each of the others gets half
+
+
+def with_traffic(server, connections, ms, action):
+    """The row of a load with ACTION beside it, and what that returns. Nobody is
+    asked again: a wrong answer ends the load."""
+    def act():
+        server.await_connections(connections)
+        return action()
+
+    options = {"connections": connections, "rate": RATE, "ms": ms,
+               "processes": -(-connections // 15000), "failures": True}
+    with futures.ThreadPoolExecutor(1) as beside:
+        acting = beside.submit(act)
+        try:
+            with loads.Held(server, **options) as row:
+                return {**row, "wrong": 0}, acting.result()
+        except RuntimeError as error:
+            if "wrong bytes" not in str(error):
+                raise
+            return {"wrong": 1}, None
+
+
+def reloads_of(connections, disturbance, plan):
+    ms = 3 * plan.ms
+
+    def reload():
+        time.sleep(ms * 0.3 / 1000)  # until the warm-up is over
+        return loads.reload(server, RELOADS, ms * 0.8 / RELOADS)
+
+    with Server(servers.STAMPS, 1, connections) as server:
+        if disturbance == "none":
+            return with_traffic(server, connections, ms, lambda: None)[0]
+        row, took = with_traffic(server, connections, ms, reload)
+        if row["wrong"]:
+            return row
+        moves = stamps.sum_up(server.log)
+    return {**row, **moves, "reload_ms": statistics.median(took),
+            "reload_most_ms": max(took)}
+
+
+def ttou_of(connections, plan):
+    """All others have as many, and get half as many more each."""
+    with Server(servers.STAMPS, MOVERS, connections * 8 // 5) as server:
+        row, _ = with_traffic(
+            server, MOVERS * connections, 4 * plan.ms,
+            lambda: loads.remove_worker(server, MOVERS - 1))
+        return row if row["wrong"] else {**row, **stamps.sum_up(server.log)}
+
+
+def move(plan):
+    """Ten reloads in a row, and a worker that goes, with all connections."""
+    def cell(connections, disturbance):
+        labels = {"connections": connections, "disturbance": disturbance}
+        if disturbance == "ttou":
+            return labels, lambda: ttou_of(connections, plan)
+        return labels, lambda: reloads_of(connections, disturbance, plan)
+
+    cells = [cell(n, disturbance) for n in (10, 1000, 10000)
+             for disturbance in ("none", "reloads")]
+    return in_rounds(plan, cells + [cell(10000, "ttou")])
+
+
 ALL = {"echo": echo, "http": http, "wrk": wrk, "memory": memory,
-       "calls": calls, "faults": faults, "growth": growth}
+       "calls": calls, "faults": faults, "growth": growth, "move": move}

@@ -27,6 +27,21 @@ def tree(root):
     return pids
 
 
+def command_line(pid):
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return b""  # it has gone
+
+
+def open_files(pid):
+    """How many it has."""
+    try:
+        return len(os.listdir(PROC / str(pid) / "fd"))
+    except OSError:
+        return 0  # it has gone
+
+
 def open_pids(pids):
     descriptors = []
     for pid in pids:

@@ -203,6 +203,34 @@ def show_growth():
                                connections=connections)]])
 
 
+def move_line(connections, what, rows):
+    def us(column):
+        return median(rows, column, 0, 1000)
+
+    return [number(connections), what, us("p99.9"), us("max"), us("still"),
+            us("still_cpu"), median(rows, "each_cpu", 1, 1000),
+            median(rows, "reload_ms"),
+            number(max(values(rows, "reload_most_ms"), default=None)),
+            number(sum(values(rows, "closed"))),
+            number(sum(values(rows, "wrong"))),
+            number(sum(values(rows, "all")))]
+
+
+def show_moves():
+    rows = read_rows("move")
+    groups = dict.fromkeys((row["connections"], row["disturbance"])
+                           for row in rows)
+    show("moves: ten reloads in a row, one worker; one of three that goes\n"
+         "(ttou); 10,000 requests a second. Latency from when they were due;\n"
+         "of each run the longest that a batch stood still, by the clock and\n"
+         "in processor time; what one connection costs; the reload in ms",
+         ["connections", "disturbed by", "p99.9 us", "max", "still us",
+          "its cpu", "cpu each", "reload ms", "most", "closed", "wrong",
+          "of"],
+         [move_line(n, what, choose(rows, connections=n, disturbance=what))
+          for n, what in sorted(groups)])
+
+
 # ---- the bars ---------------------------------------------------------------
 
 AGAINST = {"libevent": 0.72, "libuv": 0.60, "go": 0.90, "uvloop": 0.95,
@@ -283,6 +311,30 @@ def state_bars():
                   [sum(values(rows, "failed"))] if rows else [])
 
 
+def in_unit(rows, column, unit):
+    return [value / unit for value in values(rows, column)]
+
+
+def move_bars():
+    rows = read_rows("move")
+    for column in ("closed", "wrong"):
+        yield bar(f"{column}, ten reloads in a row and TTOU", 0,
+                  [sum(values(rows, column))] if rows else [])
+    for n in (10, 1000, 10000):
+        moved = choose(rows, connections=n, disturbance="reloads")
+        still = choose(rows, connections=n, disturbance="none")
+        what = f"us, a reload of {n:,} connections: "
+        yield bar(what + "stood still, cpu", 5000,
+                  in_unit(moved, "still_cpu", 1000))
+        yield bar(what + "by the clock", 5000, in_unit(moved, "still", 1000))
+        yield bar(what + "the worst echo", 5000, in_unit(moved, "max", 1000),
+                  floors=in_unit(still, "max", 1000))
+    gone = choose(rows, disturbance="ttou")
+    what = "ms, TTOU gives 10,000 connections away: "
+    yield bar(what + "cpu", 100, in_unit(gone, "moving_cpu", 1e6))
+    yield bar(what + "by the clock", 100, in_unit(gone, "moving", 1e6))
+
+
 def show_bars(*bars):
     show("what is wanted, and how far the floor comes",
          ["", "bar", "figure", "+-%", "floor", ""],
@@ -307,6 +359,21 @@ def wide(rows, lines, column, over="connections"):
                            for name, numbers in found.items()}}
 
 
+STILL = [("none", "max", "worst echo, undisturbed"),
+         ("reloads", "max", "worst echo, ten reloads"),
+         ("reloads", "still", "a batch stands still"),
+         ("reloads", "still_cpu", "processor time of that")]
+
+
+def moves_by_connections():
+    rows = read_rows("move")
+    for n in sorted({row["connections"] for row in rows}):
+        yield {"connections": n, **{
+            name: middle_of(values(choose(rows, connections=n,
+                                          disturbance=what), column), "?")
+            for what, column, name in STILL}}
+
+
 def write_plots():
     echoes = choose(read_rows("echo"), bytes=64, connect=False, workers=1)
     grown = read_rows("growth")
@@ -318,6 +385,7 @@ def write_plots():
     write_table("plot-connections", list(wide(echoes, "peer", "cpu")))
     write_table("plot-growth-cpu", list(wide(grown, "workers", "cpu")))
     write_table("plot-growth-memory", list(wide(grown, "workers", "whole")))
+    write_table("plot-move", list(moves_by_connections()))
     if not shutil.which("gnuplot"):
         print("\nno plots: apt-get install -y gnuplot-nox")
         return
@@ -341,7 +409,8 @@ def show_all():
     show_calls()
     show_faults()
     show_growth()
+    show_moves()
     show_bars(cpu_bars(rows), growth_bars(rows), other_bars(rows),
-              http_bars(), state_bars())
+              http_bars(), state_bars(), move_bars())
     show_failures_of("nginx")
     write_plots()

@@ -87,6 +87,12 @@ def preforkd(place, service=""):
             "--max-connections", place.connections]
 
 
+def preforkd_stamps(place):
+    """It says how its moves go: stamps.c."""
+    return [BUILT / "preforkd-stamps", *preforkd(place)[1:],
+            "--log-level", "info"]
+
+
 def preforkd_http(place):
     (SCRATCH / "www").mkdir(exist_ok=True)
     (SCRATCH / "www/index.html").write_text(HTTP_BODY)
@@ -149,6 +155,7 @@ PEERS = [
          scales=True),
 ]
 BY_NAME = {peer.name: peer for peer in PEERS}
+STAMPS = Peer("this", preforkd_stamps, worker_title="preforkd: worker")
 
 
 # ---- running ----------------------------------------------------------------
@@ -200,6 +207,19 @@ class Server:
 
     def __exit__(self, *_):
         self.stop()
+
+    def workers_named(self, name=""):
+        title = (self.peer.worker_title + name).encode()
+        return [pid for pid in proc.children(self.pid)
+                if proc.command_line(pid).startswith(title)]
+
+    def await_connections(self, count):
+        """Until its workers have so many."""
+        deadline = time.monotonic() + 6 * PATIENCE
+        while sum(map(proc.open_files, self.workers_named())) < count:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.peer.name}: not all connect")
+            time.sleep(0.05)
 
     def stop(self):
         """By descriptors of the processes: a pid may be another's soon."""

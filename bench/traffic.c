@@ -99,6 +99,7 @@ next(struct traffic *t, struct client *c, uint64_t now_ns)
 static void
 lose(struct traffic *t, struct client *c)
 {
+	t->result->closed++;
 	if (c->busy)
 		count_failure(t);
 	reopen(t, c);

@@ -33,6 +33,7 @@ struct options {
 /* What a process of the load has seen. */
 struct result {
 	uint64_t all;	 /* messages answered, ever */
+	uint64_t closed; /* connections, ever, that the server did not keep */
 	uint64_t echoes; /* in the time that is measured, as the rest is */
 	uint64_t failed;
 	struct histogram latency;
