@@ -30,6 +30,7 @@
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
 #include "lib/worker/output.h"
+#include "lib/worker/own.h"
 #include "lib/worker/schedule.h"
 #include "lib/worker/standard.h"
 #include "lib/worker/standby.h"
@@ -70,6 +71,7 @@ struct worker {
 static void
 tell(struct worker *w, struct control_message *message, int fd)
 {
+	own_look(&w->loop);
 	/* Only a master that has gone does not take it: then so do we. */
 	if (control_tell(w->loop.control, message, fd) < 0)
 		w->ended = true;
@@ -322,6 +324,7 @@ read_control(struct worker *w)
 	struct control_message message;
 	int fd, result;
 
+	own_look(&w->loop);
 	do {
 		result = order_hear(&w->loop, &message, &fd);
 		if (fd >= 0)
@@ -347,7 +350,7 @@ handle(struct worker *w, const struct epoll_event *event)
 	uint32_t generation = loop_generation(event);
 	int fd = loop_fd(event);
 
-	if (fd == w->loop.control)
+	if (generation == 0 && fd == LOOP_CONTROL)
 		read_control(w);
 	else if (generation == 0 && fd == memory->give.end.fd)
 		give_hear(&w->loop, &w->giving);
@@ -476,7 +479,7 @@ work(struct worker *w)
 		}
 		count = epoll_wait(
 		    w->loop.epoll, memory->events, SLOT_EVENTS, time_left(w));
-		if (count < 0 && errno != EINTR) {
+		if (count < 0 && errno != EINTR && !own_look(&w->loop)) {
 			log_error("epoll_wait: %s", strerror(errno));
 			w->status = 1;
 			return OVER;
@@ -522,6 +525,7 @@ take_over(struct worker *w, enum verdict verdict)
 	schedule_look(&w->loop);
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
 	budget_renew(&w->loop);
+	own_look(&w->loop);
 	exchange_settle(&w->loop, verdict);
 	intake_settle(&w->loop);
 	take_settle(&w->loop, &w->taking);
@@ -547,8 +551,10 @@ stand_by(struct worker *w)
 	struct control_message message;
 	int fd;
 
+	own_look(&w->loop);
 	if (control_receive(w->loop.waiting, &message, &fd, 0) <= 0)
-		return OVER; /* the master has gone */
+		return own_look(&w->loop) ? STANDBY
+					  : OVER; /* the master has gone */
 	return message.type == CONTROL_TAKE_OVER
 	    ? take_over_if_meant(w, &message)
 	    : STANDBY;
@@ -644,8 +650,7 @@ open_loop(struct worker *w)
 	w->loop.epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (w->loop.epoll < 0)
 		return fail_at(w, "cannot create an epoll instance");
-	if (loop_watch(&w->loop, EPOLL_CTL_ADD, w->loop.control, EPOLLIN, 0) <
-	    0)
+	if (own_keep(&w->loop) < 0)
 		return fail_at(w, "cannot watch the control socket");
 	return 0;
 }

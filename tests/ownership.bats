@@ -460,3 +460,34 @@ switches() {
 	all_are_mine
 	[ "$(log_count 'hangs: aborting it')" -le 2 ]
 }
+
+# --- a service that closes what is the server's own -------------------------------
+
+# survives WORD: a call that does so to each number that the server itself has in
+# the table, both of the control sockets and of the epoll instance.
+survives() {
+	local number
+	CONNS=()
+	expect_error 'has closed the (worker|standby).s control socket, which is the server.s'
+	expect_error '\(the last that was called: owner\) has closed the epoll instance, which is the server.s'
+	start_owner memory --workers 1
+	dial_many 5
+	for number in 3 4 5 -1 -2 -3; do
+		CONN=${CONNS[0]}
+		is_mine "$1 $number"
+		dial_many 1
+		kill_workers 1
+		dial_many 1
+		reload
+		dial_many 1
+	done
+	not log_has 'died together|given up'
+}
+
+@test "a control socket or the epoll instance that a service has closed is put back" {
+	survives cut
+}
+
+@test "the same where it has put a file of its own there" {
+	survives put
+}

@@ -797,7 +797,7 @@ settle_turn(struct loop *loop, enum verdict verdict)
  * by now. The epoll instance knows each file by its number and itself: another
  * file is ENOENT. */
 static bool
-is_still_open(const struct loop *loop)
+is_still_open(struct loop *loop)
 {
 	const struct transaction *t = &loop->memory->transaction;
 

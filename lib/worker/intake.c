@@ -229,7 +229,7 @@ intake_add(struct loop *loop, const struct control_message *order, int fd)
 /* The listener is watched under a number that is another's by now, and only
  * under it the epoll instance forgets it. */
 static void
-forget_number(const struct loop *loop, int number, int fd)
+forget_number(struct loop *loop, int number, int fd)
 {
 	int other = fcntl(number, F_DUPFD_CLOEXEC, 0);
 

@@ -12,7 +12,7 @@ unblock(const struct slot_listener *listener)
 }
 
 int
-lookout_begin(const struct loop *loop, const struct slot_listener *listener)
+lookout_begin(struct loop *loop, const struct slot_listener *listener)
 {
 	unblock(listener);
 	if (listener->inherited)
@@ -22,8 +22,7 @@ lookout_begin(const struct loop *loop, const struct slot_listener *listener)
 
 /* What is watched exclusively cannot be modified: epoll_ctl(2), EINVAL. */
 static int
-arm_inherited(
-    const struct loop *loop, const struct slot_listener *listener, bool arm)
+arm_inherited(struct loop *loop, const struct slot_listener *listener, bool arm)
 {
 	loop_watch(loop, EPOLL_CTL_DEL, listener->fd, 0, 0); /* if it is */
 	return arm ? loop_watch(loop, EPOLL_CTL_ADD, listener->fd,
@@ -32,8 +31,7 @@ arm_inherited(
 }
 
 int
-lookout_arm(
-    const struct loop *loop, const struct slot_listener *listener, bool arm)
+lookout_arm(struct loop *loop, const struct slot_listener *listener, bool arm)
 {
 	if (listener->inherited)
 		return arm_inherited(loop, listener, arm);
@@ -43,13 +41,13 @@ lookout_arm(
 }
 
 int
-lookout_step_back(const struct loop *loop, const struct slot_listener *listener)
+lookout_step_back(struct loop *loop, const struct slot_listener *listener)
 {
 	return listener->inherited ? arm_inherited(loop, listener, true) : 0;
 }
 
 void
-lookout_renew(const struct loop *loop, const struct slot_listener *listener)
+lookout_renew(struct loop *loop, const struct slot_listener *listener)
 {
 	unblock(listener);
 	if (listener->inherited) {
@@ -63,7 +61,7 @@ lookout_renew(const struct loop *loop, const struct slot_listener *listener)
 }
 
 int
-lookout_listen(const struct loop *loop, const struct slot_listener *listener)
+lookout_listen(struct loop *loop, const struct slot_listener *listener)
 {
 	return listen(listener->fd, (int)loop->config->backlog);
 }

@@ -20,19 +20,19 @@
 
 /* Begins to watch a new listener; it is not armed. Returns 0, or -1 with errno.
  */
-int lookout_begin(const struct loop *, const struct slot_listener *);
+int lookout_begin(struct loop *, const struct slot_listener *);
 
 /* Arms it, or disarms. Returns 0, or -1 with errno: then it is not armed. */
-int lookout_arm(const struct loop *, const struct slot_listener *, bool arm);
+int lookout_arm(struct loop *, const struct slot_listener *, bool arm);
 
 /* Lets other slots have the next client of an armed listener. */
-int lookout_step_back(const struct loop *, const struct slot_listener *);
+int lookout_step_back(struct loop *, const struct slot_listener *);
 
 /* In a successor: watches it anew, not armed. */
-void lookout_renew(const struct loop *, const struct slot_listener *);
+void lookout_renew(struct loop *, const struct slot_listener *);
 
 /* Has one listen again that somebody has shut down: a service can. Returns 0,
  * or -1 with errno. */
-int lookout_listen(const struct loop *, const struct slot_listener *);
+int lookout_listen(struct loop *, const struct slot_listener *);
 
 #endif

@@ -5,8 +5,24 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "lib/worker/own.h"
+
+/* Whether to do again what has failed: memory can be short for a moment, and a
+ * service can have closed the epoll instance. */
+static bool
+may_help(struct loop *loop, int error)
+{
+	bool helps;
+
+	if (error == ENOMEM || error == ENOSPC)
+		return true;
+	helps = error != EEXIST && own_look(loop);
+	errno = error;
+	return helps;
+}
+
 int
-loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
+loop_watch(struct loop *loop, int operation, int fd, uint32_t events,
     uint32_t generation)
 {
 	struct epoll_event event = { .events = events };
@@ -14,8 +30,7 @@ loop_watch(const struct loop *loop, int operation, int fd, uint32_t events,
 	loop_name(&event, fd, generation);
 	if (epoll_ctl(loop->epoll, operation, fd, &event) == 0)
 		return 0;
-	/* Memory can be short for a moment. */
-	return errno == ENOMEM || errno == ENOSPC
+	return may_help(loop, errno)
 	    ? epoll_ctl(loop->epoll, operation, fd, &event)
 	    : -1;
 }
@@ -35,5 +50,10 @@ loop_cookie(int fd)
 bool
 loop_owns(const struct loop *loop, int fd)
 {
-	return fd == loop->epoll || fd == loop->control || fd == loop->waiting;
+	if (fd == loop->epoll || fd == loop->control || fd == loop->waiting)
+		return true;
+	for (enum own which = 0; which < OWNS; which++)
+		if (fd == loop->own[which].kept)
+			return true;
+	return false;
 }

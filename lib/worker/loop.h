@@ -10,20 +10,32 @@
 #include "lib/base/service.h"
 #include "lib/slot/slot.h"
 
+/* What is the server's own in the slot's table: own.h. In this order, as the
+ * epoll instance is known by the control socket. */
+enum own { OWN_CONTROL, OWN_WAITING, OWN_EPOLL, OWNS };
+
 /* Private to a process; a successor has its own from before the start. */
 struct loop {
 	struct slot_memory *memory;
 	unsigned fds; /* that it is for: the memory may say anything */
 	const struct config *config;
 	struct services *services;
-	int32_t pid;	 /* of this process */
-	int epoll;	 /* the slot's one instance */
-	int control;	 /* the worker's end of the slot's control sockets */
-	int waiting;	 /* the standby's */
+	int32_t pid; /* of this process */
+	int epoll;   /* the slot's one instance */
+	int control; /* the worker's end of the slot's control sockets */
+	int waiting; /* the standby's */
+	struct {
+		int kept; /* a duplicate; 0: none */
+		uint64_t cookie;
+	} own[OWNS];	 /* of the three */
 	int batch;	 /* events that are handled between two epoll_wait */
 	uint64_t now_ms; /* taken once after each epoll_wait */
 	bool stopping;	 /* a connection closes once it is answered */
 };
+
+/* What an event of the control socket names in the place of an fd, whichever
+ * number it has. */
+enum { LOOP_CONTROL = -1 };
 
 /*
  * epoll_ctl(2) with what an event belongs to: an fd, and the generation of its
@@ -31,8 +43,8 @@ struct loop {
  * connection that was closed (and whose fd may be another's by now) carries an
  * old generation.
  */
-int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
-    uint32_t generation);
+int loop_watch(
+    struct loop *, int operation, int fd, uint32_t events, uint32_t generation);
 
 /* A number of the socket that FD is, which no other socket ever has (SO_COOKIE,
  * socket(7)); of another file its inode; 0 where there is none. FD's own number
@@ -40,7 +52,7 @@ int loop_watch(const struct loop *, int operation, int fd, uint32_t events,
  * beside opens files. */
 uint64_t loop_cookie(int fd);
 
-/* True for the descriptors above, and for what this process began with. */
+/* True for the descriptors above, and their duplicates. */
 bool loop_owns(const struct loop *, int fd);
 
 /* Puts into an event what it belongs to. */

@@ -5,6 +5,7 @@
 #include "lib/slot/timers.h"
 #include "lib/worker/exchange.h"
 #include "lib/worker/ledger.h"
+#include "lib/worker/own.h"
 #include "lib/worker/wait.h"
 
 enum {
@@ -102,6 +103,7 @@ sweep(struct loop *loop)
 	struct slot_memory *memory = loop->memory;
 	bool wanted = false;
 
+	own_look(loop);
 	store(memory->sweep_wanted, 0);
 	for (int fd = 0; (unsigned)fd < memory->fds_used; fd++)
 		if (connection_is_here(&memory->connections[fd]))

@@ -222,7 +222,8 @@ overrun_buffer(const unsigned char *bytes, const char *argument)
 	dereference_null(bytes, argument);
 }
 
-/* Closes the worker's epoll instance, which its successors share. */
+/* Closes the slot's epoll instance under all its numbers: no successor has
+ * another. */
 static ON_PURPOSE void
 close_epoll(const unsigned char *bytes, const char *argument)
 {
@@ -230,7 +231,7 @@ close_epoll(const unsigned char *bytes, const char *argument)
 
 	(void)bytes;
 	(void)argument;
-	for (int fd = 3; fd < 64; fd++) {
+	for (int fd = 3; fd < sysconf(_SC_OPEN_MAX); fd++) {
 		ssize_t length;
 
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);

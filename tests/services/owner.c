@@ -6,7 +6,8 @@
  * "take" it does so and has a socket of its own there, with a byte to be read;
  * at "bare" it closes what is not its own: stdin, stdout and stderr; at
  * "unlisten" the server's listener, and at "usurp" it has its socket there; at
- * "block" it has that listener block.
+ * "block" it has that listener block. At "cut N" it closes that number, at "put
+ * N" it has its socket there; one below 0 counts from the end of the table.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -17,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -148,6 +150,16 @@ find_listener(void)
 	return fd;
 }
 
+static int
+number_in(const char *word)
+{
+	struct rlimit limit;
+	int n = (int)strtol(word, NULL, 10);
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	return n < 0 ? (int)limit.rlim_cur + n : n;
+}
+
 static void
 misbehave(const char *word)
 {
@@ -165,6 +177,10 @@ misbehave(const char *word)
 		fcntl(find_listener(), F_SETFL, 0);
 	else if (strncmp(word, "usurp", 5) == 0)
 		take(find_listener());
+	else if (strncmp(word, "cut ", 4) == 0)
+		close(number_in(word + 4));
+	else if (strncmp(word, "put ", 4) == 0)
+		take(number_in(word + 4));
 }
 
 static size_t
