@@ -350,13 +350,13 @@ handle(struct worker *w, const struct epoll_event *event)
 	uint32_t generation = loop_generation(event);
 	int fd = loop_fd(event);
 
-	if (generation == 0 && fd == LOOP_CONTROL)
+	if (generation == LOOP_CONTROL)
 		read_control(w);
-	else if (generation == 0 && fd == memory->give.end.fd)
+	else if (generation == LOOP_GIVE)
 		give_hear(&w->loop, &w->giving);
-	else if (generation == 0 && fd == memory->take.end.fd)
+	else if (generation == LOOP_TAKE)
 		hear_giver(w);
-	else if (generation == 0)
+	else if (generation == LOOP_LISTENER)
 		intake_accept(&w->loop, &w->intake, fd);
 	else if ((unsigned)fd < memory->fds &&
 	    memory->connections[fd].generation == generation &&
@@ -475,6 +475,10 @@ work(struct worker *w)
 		store(memory->done, memory->begun);
 		if (is_done(w)) {
 			stop_services(w);
+			return OVER;
+		}
+		if (w->loop.broken) {
+			w->status = 1;
 			return OVER;
 		}
 		count = epoll_wait(

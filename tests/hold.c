@@ -26,6 +26,7 @@ static const struct {
 	{ "clock_nanosleep", SYS_clock_nanosleep },
 	{ "dup2", SYS_dup2 },
 	{ "recvmsg", SYS_recvmsg },
+	{ "sendmsg", SYS_sendmsg },
 };
 
 static _Noreturn void

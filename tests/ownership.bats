@@ -491,3 +491,78 @@ survives() {
 @test "the same where it has put a file of its own there" {
 	survives put
 }
+
+# --- and what connections move by ---------------------------------------------------
+
+# numbers: of all descriptors of worker 0.
+numbers() {
+	local fds=("/proc/$WORKER/fd"/*)
+	printf '%s\n' "${fds[@]##*/}" | sort
+}
+
+has_numbers_more() {
+	(($(numbers | wc -l) >= BEFORE + $1))
+}
+
+# begin_move: worker 1 is held before it gives away the first of CONNS, and worker
+# 0 has been brought what it takes them by: ENDS, its memory and its socket.
+# OFFENDER is a connection of worker 0.
+begin_move() {
+	CONNS=()
+	start_owner memory --workers 1
+	dial
+	OFFENDER=$CONN
+	WORKER=$(worker_pid 0)
+	kill -TTIN "$MASTER"
+	wait_until has_pairs 2
+	dial_many 20
+	numbers >before
+	BEFORE=$(wc -l <before)
+	hold 'worker 1' sendmsg entry 1
+	kill -TTOU "$MASTER"
+	await_word held
+	wait_until has_numbers_more 3 # the third is the other's listener
+	mapfile -t ENDS < <(numbers | comm -13 before - | sort -n)
+	CONN=$OFFENDER
+}
+
+# end_move: all of them come to worker 0.
+end_move() {
+	kill_held
+	wait_until log_has 'worker 1 .* has drained'
+	CONNS+=("$OFFENDER")
+	all_are_mine
+}
+
+@test "a move goes on where a service has closed what connections move by" {
+	local n
+	for n in 0 1; do
+		expect_error 'has closed what connections move by'
+		begin_move
+		is_mine "cut ${ENDS[n]}"
+		end_move
+	done
+}
+
+@test "the same where it has put a file of its own there: that stays" {
+	local n file
+	for n in 0 1; do
+		expect_error 'has closed what connections move by'
+		begin_move
+		is_mine "put ${ENDS[n]}"
+		file=$(readlink "/proc/$WORKER/fd/${ENDS[n]}")
+		end_move
+		[ "$(readlink "/proc/$(worker_pid 0)/fd/${ENDS[n]}")" == "$file" ]
+	done
+}
+
+@test "no client that moves has the number of stdin, stdout or stderr" {
+	begin_move
+	is_mine bare
+	end_move
+	no_client_is_standard 'worker 0'
+	for CONN in "${CONNS[@]}"; do
+		exec {CONN}>&-
+	done
+	wait_until has_sockets_left 0
+}

@@ -76,8 +76,12 @@ move_batch_bytes(uint64_t count)
 
 /* What both ends have in slot memory. */
 struct move_end {
-	int32_t fd;	 /* of the socket; 0: no move is under way */
-	int32_t parcels; /* of the shared memory; 0: it has not come */
+	int32_t fd;	 /* of the socket; 0: no move is under way; -1: a
+			    service has closed it, the master brings it anew */
+	int32_t parcels; /* of the shared memory; 0: it has not come; -1: as
+			    above */
+	uint64_t cookie; /* which socket it is (loop.h), */
+	uint64_t parcels_cookie; /* and which memory */
 	uint64_t serial; /* of the move, the last where none is under way */
 	uint64_t parcels_serial; /* whose memory it is */
 };

@@ -1,6 +1,56 @@
 #include "lib/worker/ends.h"
 
+#include "lib/base/log.h"
 #include "lib/worker/order.h"
+#include "lib/worker/own.h"
+
+/* ---- what a service closes ----------------------------------------------- */
+
+enum { LOST = -1 };
+
+static bool
+is_there(int fd, uint64_t cookie)
+{
+	return fd > 0 && loop_cookie(fd) == cookie;
+}
+
+/* True where it was there until now. */
+static bool
+is_lost_now(int32_t *fd, uint64_t cookie)
+{
+	if (*fd <= 0 || is_there(*fd, cookie))
+		return false;
+	store(*fd, LOST);
+	return true;
+}
+
+bool
+ends_are_there(struct loop *loop, struct move_end *end)
+{
+	bool lost = is_lost_now(&end->fd, end->cookie) |
+	    is_lost_now(&end->parcels, end->parcels_cookie);
+
+	if (lost && !loop->broken)
+		log_error("a service (the last that was called: %s) has closed "
+			  "what connections move by, which is the server's: "
+			  "ending, as a successor is brought it anew",
+		    own_suspect(loop));
+	loop->broken |= lost;
+	return end->fd > 0 && end->parcels != LOST;
+}
+
+/* The epoll instance has it still, under the number that it had: the master's
+ * duplicate keeps it open. */
+bool
+ends_put_back(struct move_end *end, uint64_t serial, int fd)
+{
+	if (end->fd != LOST || end->serial != serial || fd < 0)
+		return false;
+	store(end->fd, fd);
+	return true;
+}
+
+/* ---- the beginning of a move, and its end -------------------------------- */
 
 void
 ends_bring_parcels(
@@ -8,6 +58,10 @@ ends_bring_parcels(
 {
 	if (fd < 0)
 		return; /* out of descriptors: ends_open refuses the move */
+	if (end->parcels == LOST && end->parcels_serial == serial) {
+		store(end->parcels, fd);
+		return;
+	}
 	/* It was sent again, maybe for a move that is over. */
 	if (serial <= end->serial ||
 	    (end->parcels > 0 && end->parcels_serial == serial)) {
@@ -15,25 +69,30 @@ ends_bring_parcels(
 		return;
 	}
 	if (end->parcels > 0) { /* of a move that never began */
-		order_drop(loop, end->parcels);
+		if (is_there(end->parcels, end->parcels_cookie))
+			order_drop(loop, end->parcels);
 		store(end->parcels, 0);
 	}
 	end->parcels_serial = serial;
+	end->parcels_cookie = loop_cookie(fd);
 	store(end->parcels, fd);
 }
 
 bool
 ends_open(struct loop *loop, struct move_end *end, uint64_t serial, int fd)
 {
+	uint32_t name = end == &loop->memory->give.end ? LOOP_GIVE : LOOP_TAKE;
+
 	if (fd < 0)
 		return false;
 	if (end->fd > 0 || serial <= end->serial || end->parcels <= 0 ||
 	    end->parcels_serial != serial ||
-	    loop_watch(loop, EPOLL_CTL_ADD, fd, EPOLLIN, 0) < 0) {
+	    loop_watch(loop, EPOLL_CTL_ADD, fd, EPOLLIN, name) < 0) {
 		order_drop(loop, fd);
 		return false;
 	}
 	end->serial = serial;
+	end->cookie = loop_cookie(fd);
 	store(end->fd, fd);
 	return true;
 }
@@ -42,24 +101,26 @@ ends_open(struct loop *loop, struct move_end *end, uint64_t serial, int fd)
 void
 ends_close(struct loop *loop, struct move_end *end)
 {
-	if (end->parcels > 0)
+	if (is_there(end->parcels, end->parcels_cookie))
 		order_drop(loop, end->parcels);
 	store(end->parcels, 0);
-	if (end->fd > 0)
+	if (is_there(end->fd, end->cookie))
 		order_drop(loop, end->fd);
 	store(end->fd, 0);
 	order_end(loop);
 }
 
+static bool
+is_of(const struct move_end *end, int fd)
+{
+	return (fd == end->fd && is_there(fd, end->cookie)) ||
+	    (fd == end->parcels && is_there(fd, end->parcels_cookie));
+}
+
 bool
 ends_know(const struct slot_memory *memory, int fd)
 {
-	const struct move_end *give = &memory->give.end;
-	const struct move_end *take = &memory->take.end;
-
-	return fd > 0 &&
-	    (fd == give->fd || fd == give->parcels || fd == take->fd ||
-		fd == take->parcels);
+	return is_of(&memory->give.end, fd) || is_of(&memory->take.end, fd);
 }
 
 static void

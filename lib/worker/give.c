@@ -19,6 +19,8 @@ give_begin(struct loop *loop, struct giving *giving,
 {
 	struct slot_give *give = &loop->memory->give;
 
+	if (ends_put_back(&give->end, order->serial, fd))
+		return true;
 	if (ends_has(&give->end, order->serial)) {
 		if (fd >= 0)
 			order_drop(loop, fd);
@@ -232,6 +234,8 @@ send_batch(struct loop *loop, struct giving *giving)
 	static struct move_batch batch; /* too large for the stack */
 	int fds[MOVE_BATCH];
 
+	if (!ends_are_there(loop, &loop->memory->give.end))
+		return;
 	giving->again_ms = 0;
 	mark_batch(loop);
 	giving->sent = pack_batch(loop, &batch, fds);
@@ -296,6 +300,8 @@ give_hear(struct loop *loop, struct giving *giving)
 	struct move_answer answer;
 	ssize_t received;
 
+	if (!ends_are_there(loop, &give->end))
+		return;
 	/* Behind an error that came with the taker's end, as of messages that
 	 * it has not read, may lie what it said before (unix(7)). */
 	do

@@ -31,17 +31,18 @@ struct loop {
 	int batch;	 /* events that are handled between two epoll_wait */
 	uint64_t now_ms; /* taken once after each epoll_wait */
 	bool stopping;	 /* a connection closes once it is answered */
+	bool broken;	 /* it lacks what only a successor is brought */
 };
 
-/* What an event of the control socket names in the place of an fd, whichever
- * number it has. */
-enum { LOOP_CONTROL = -1 };
+/* What an event belongs to that is no connection's: even, in the place of a
+ * generation. Some of these keep their events under whatever number they have.
+ */
+enum { LOOP_LISTENER = 0, LOOP_CONTROL = 2, LOOP_GIVE = 4, LOOP_TAKE = 6 };
 
 /*
  * epoll_ctl(2) with what an event belongs to: an fd, and the generation of its
- * connection, which is odd, or 0 for what is no connection. An event of a
- * connection that was closed (and whose fd may be another's by now) carries an
- * old generation.
+ * connection, which is odd, or one of the above. An event of a connection that
+ * was closed (and whose fd may be another's by now) carries an old generation.
  */
 int loop_watch(
     struct loop *, int operation, int fd, uint32_t events, uint32_t generation);

@@ -26,7 +26,7 @@ watches_control(const struct loop *loop, int epoll, int operation)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
-	loop_name(&event, LOOP_CONTROL, 0);
+	loop_name(&event, loop->control, LOOP_CONTROL);
 	return epoll_ctl(epoll, operation, loop->control, &event) == 0;
 }
 
@@ -40,8 +40,8 @@ is_ours(const struct loop *loop, enum own which, int fd)
 
 /* In a successor nothing has been called yet: then it is that of the last
  * transaction, whose record has its connection. */
-static const char *
-last_called(struct loop *loop)
+const char *
+own_suspect(struct loop *loop)
 {
 	const unsigned fd = (unsigned)loop->memory->transaction.fd;
 	const struct preforkd_service *service =
@@ -63,7 +63,7 @@ tell(struct loop *loop, enum own which)
 	if (quota_take(&loop->memory->faults, loop->now_ms, &withheld))
 		log_error("a service (the last that was called: %s) has closed "
 			  "%s, which is the server's: putting it back",
-		    last_called(loop), names[which]);
+		    own_suspect(loop), names[which]);
 }
 
 /* FD is to be the duplicate's other number, if nobody else has that by now. */

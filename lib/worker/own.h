@@ -24,4 +24,7 @@ int own_keep(struct loop *);
  */
 bool own_look(struct loop *);
 
+/* The name of the service that is the likeliest to have closed something. */
+const char *own_suspect(struct loop *);
+
 #endif

@@ -15,6 +15,7 @@
 #include "lib/worker/exchange.h"
 #include "lib/worker/intake.h"
 #include "lib/worker/order.h"
+#include "lib/worker/standard.h"
 
 enum { AGAIN_MS = 10 };
 
@@ -30,6 +31,8 @@ take_begin(struct loop *loop, uint64_t serial, int fd)
 {
 	struct slot_take *take = &loop->memory->take;
 
+	if (ends_put_back(&take->end, serial, fd))
+		return true;
 	if (ends_has(&take->end, serial)) {
 		if (fd >= 0)
 			order_drop(loop, fd);
@@ -80,6 +83,7 @@ receive(struct loop *loop)
 		.msg_controllen = CMSG_SPACE(MOVE_BATCH * sizeof(int)) };
 	ssize_t received;
 
+	standard_fill(); /* or a client gets such a number */
 	memset(&take->brought, 0, sizeof take->brought);
 	take->batch.count = 0; /* of none that came, which has some */
 	store(take->step, TAKE_RECEIVE);
@@ -146,12 +150,14 @@ prepare(struct loop *loop, unsigned count)
 	const struct slot_take *take = &loop->memory->take;
 	off_t offset = 0;
 
-	if (count != take->batch.count || !intake_has_place(loop, count))
+	if (count != take->batch.count || !intake_has_place(loop, count) ||
+	    !ends_are_there(loop, &loop->memory->take.end))
 		return false;
 	for (unsigned n = 0; n < count; n++) {
 		const struct parcel_label label = take->batch.labels[n];
 
-		if (!prepare_one(loop, brought(loop, n), &label, &offset))
+		if (brought(loop, n) == DROPPED ||
+		    !prepare_one(loop, brought(loop, n), &label, &offset))
 			return false;
 	}
 	return true;
@@ -234,10 +240,13 @@ answer(struct loop *loop, struct taking *taking)
 		.taken = take->decided % 2 };
 
 	taking->again_ms = 0;
+	if (take->end.fd == 0)
+		return;
 	/* A giver that has gone wants none. */
-	if (send(take->end.fd, &said, sizeof said,
-		MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
-	    errno != EPIPE && errno != ECONNRESET)
+	if (!ends_are_there(loop, &loop->memory->take.end) ||
+	    (send(take->end.fd, &said, sizeof said,
+		 MSG_NOSIGNAL | MSG_DONTWAIT) < 0 &&
+		errno != EPIPE && errno != ECONNRESET))
 		taking->again_ms = loop->now_ms + AGAIN_MS;
 }
 
@@ -263,11 +272,15 @@ finish(struct loop *loop, struct taking *taking)
 bool
 take_hear(struct loop *loop, struct taking *taking)
 {
-	ssize_t received = receive(loop);
-	bool over = received == 0 ||
+	ssize_t received;
+	bool over;
+
+	if (!ends_are_there(loop, &loop->memory->take.end))
+		return true;
+	received = receive(loop);
+	over = received == 0 ||
 	    (received < 0 && errno != EAGAIN && errno != ENOMEM &&
 		errno != ENOBUFS && errno != ECONNRESET);
-
 	finish(loop, taking);
 	if (!over)
 		return true;
@@ -279,8 +292,7 @@ take_hear(struct loop *loop, struct taking *taking)
 void
 take_next(struct loop *loop, struct taking *taking)
 {
-	if (taking->again_ms != 0 && loop->now_ms >= taking->again_ms &&
-	    loop->memory->take.end.fd > 0)
+	if (taking->again_ms != 0 && loop->now_ms >= taking->again_ms)
 		answer(loop, taking);
 }
 
@@ -291,6 +303,6 @@ take_settle(struct loop *loop, struct taking *taking)
 
 	if (memory->transaction.phase == PHASE_TAKE)
 		finish(loop, taking);
-	else if (memory->take.end.fd > 0 && memory->take.decided > 0)
+	else if (memory->take.end.fd != 0 && memory->take.decided > 0)
 		answer(loop, taking);
 }
