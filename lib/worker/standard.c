@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <unistd.h>
 
 /* Each number that is free gets /dev/null on the way to the one behind them. */
@@ -16,11 +17,25 @@ open_beyond(void)
 	return null;
 }
 
+static bool
+are_all_open(void)
+{
+	int fd = 0;
+
+	while (fd <= STDERR_FILENO && fcntl(fd, F_GETFD) >= 0)
+		fd++;
+	return fd > STDERR_FILENO;
+}
+
+/* As a rule nothing is opened: a death would leave it open. */
 void
 standard_fill(void)
 {
-	int null = open_beyond();
+	int null;
 
+	if (are_all_open())
+		return;
+	null = open_beyond();
 	if (null >= 0)
 		close(null);
 }
