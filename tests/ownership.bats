@@ -375,6 +375,21 @@ has_sockets_left() {
 	(($(sockets connected) == $1))
 }
 
+@test "the log goes on where a service has closed stderr" {
+	expect_error 'the service has closed a listener'
+	start_owner memory --workers 1
+	dial
+	is_mine bare
+	is_mine unlisten
+	dial
+	is_mine bare
+	kill_workers 1
+	is_mine unlisten
+	dial
+	is_mine
+	log_has_times 2 'the service has closed a listener \(the last that was called: owner\)'
+}
+
 # --- a service that closes a listener ---------------------------------------------
 
 @test "a listener that a service has closed is put back, and again" {

@@ -34,6 +34,7 @@ static const char priorities[LOG_LEVELS] = {
 
 static char name[32] = "preforkd";
 static enum log_level limit = LOG_INFO;
+static int log_fd = STDERR_FILENO;
 
 /* What this process could not write. */
 static struct {
@@ -55,7 +56,7 @@ stderr_is_journal(void)
 	if (known >= 0)
 		return known;
 	known = 0;
-	if (stream && fstat(STDERR_FILENO, &st) == 0) {
+	if (stream && fstat(log_fd, &st) == 0) {
 		snprintf(actual, sizeof actual, "%ju:%ju", (uintmax_t)st.st_dev,
 		    (uintmax_t)st.st_ino);
 		known = strcmp(stream, actual) == 0;
@@ -74,6 +75,12 @@ void
 log_limit(enum log_level level)
 {
 	limit = level;
+}
+
+void
+log_to(int fd)
+{
+	log_fd = fd;
 }
 
 bool
@@ -114,11 +121,10 @@ write_prefix(char *line, size_t size, enum log_level level)
 static ssize_t
 write_if_ready(const char *text, size_t length)
 {
-	struct pollfd ready = { .fd = STDERR_FILENO, .events = POLLOUT };
+	struct pollfd ready = { .fd = log_fd, .events = POLLOUT };
 
 	errno = EAGAIN;
-	return poll(&ready, 1, 0) == 1 ? write(STDERR_FILENO, text, length)
-				       : -1;
+	return poll(&ready, 1, 0) == 1 ? write(log_fd, text, length) : -1;
 }
 
 /*
@@ -133,11 +139,12 @@ write_at_once(const char *text, size_t length)
 	struct stat st;
 	ssize_t count;
 
-	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
-		return write(STDERR_FILENO, text, length);
+	if (fstat(log_fd, &st) < 0)
+		log_fd = STDERR_FILENO;
+	else if (S_ISREG(st.st_mode))
+		return write(log_fd, text, length);
 	/* No wrapper in every libc. The position is -1: the current one. */
-	count = syscall(
-	    SYS_pwritev2, STDERR_FILENO, &part, 1L, -1L, -1L, RWF_NOWAIT);
+	count = syscall(SYS_pwritev2, log_fd, &part, 1L, -1L, -1L, RWF_NOWAIT);
 	return count >= 0 || errno == EAGAIN ? count
 					     : write_if_ready(text, length);
 }

@@ -25,6 +25,9 @@ extern const char *const log_level_names[LOG_LEVELS];
 
 /* Every further line carries this process name (copied). */
 void log_name(const char *process);
+/* Lines go to FD from now on, a duplicate of stderr that is closed less easily;
+ * to stderr itself once that is closed, too. */
+void log_to(int fd);
 /* Lines above this level are dropped. */
 void log_limit(enum log_level);
 /* True where a line of that level would be written: for lines that cost

@@ -15,6 +15,7 @@
 #include "lib/worker/exchange.h"
 #include "lib/worker/lookout.h"
 #include "lib/worker/order.h"
+#include "lib/worker/own.h"
 #include "lib/worker/standard.h"
 
 enum {
@@ -68,8 +69,9 @@ note_loss(struct loop *loop, int fd)
 		return true;
 	store(listener->lost, LOSS_SEEN);
 	if (quota_take(&memory->faults, loop->now_ms, &withheld))
-		log_error("the service has closed a listener: the master has "
-			  "it still");
+		log_error("the service has closed a listener (the last that "
+			  "was called: %s): the master has it still",
+		    own_suspect(loop));
 	return true;
 }
 

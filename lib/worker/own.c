@@ -123,9 +123,21 @@ keep(struct loop *loop, enum own which)
 	return 0;
 }
 
+/* Its lines go on where a service closes stderr. */
+static void
+keep_log(const struct loop *loop)
+{
+	int end =
+	    fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)loop->fds - OWNS - 1);
+
+	if (end >= 0)
+		log_to(end);
+}
+
 int
 own_keep(struct loop *loop)
 {
+	keep_log(loop);
 	for (enum own which = 0; which < OWNS; which++)
 		if (keep(loop, which) < 0)
 			return -1;
