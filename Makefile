@@ -240,6 +240,7 @@ build/tests/unit/ledger: lib/worker/ledger.c
 build/tests/unit/ledger_order: lib/worker/ledger.c
 build/tests/unit/ledger_order: TEST_LDFLAGS = -Wl,--wrap=ioctl,--wrap=getsockopt,--wrap=recvmsg
 build/tests/unit/quota: lib/base/quota.c
+build/tests/unit/handshake: lib/base/handshake.c
 build/tests/unit/memory: lib/base/memory.c
 build/tests/unit/rank: lib/worker/rank.c
 build/tests/unit/text: lib/base/text.c

@@ -103,3 +103,66 @@ are_waited_for() {
 	wait_until are_waited_for
 	server_ends_with 0
 }
+
+# --- what the looking costs --------------------------------------------------
+
+# Each look has the kernel walk all connections of the machine, and the master
+# does nothing else meanwhile.
+
+count_looks() {
+	start_client strace -qq -o looks -e trace=sendto -p "$MASTER"
+	wait_until is_traced "$MASTER"
+}
+
+# has_looked MOST: at least once.
+has_looked() {
+	local looks
+	looks=$(grep -c NLM_F_REQUEST looks || true)
+	echo "looks: $looks"
+	((looks >= 1 && looks <= $1))
+}
+
+many_addresses() {
+	local i
+	for ((i = 0; i < 40; i++)); do
+		echo 'listen = 127.0.0.1:0'
+	done
+}
+
+# has_listeners N: so many slots listen on the first port.
+has_listeners() {
+	(($(sockets listening) == $1))
+}
+
+@test "one look is for all the addresses that a reload removes" {
+	many_addresses >conf
+	start_server --config conf
+	count_looks
+	start_conversing 20 10
+	echo 'listen = 127.0.0.1:0' >conf
+	reload
+	log_has ' reloaded: '
+	has_looked 3
+	end_conversing 20
+}
+
+@test "one look is for all the addresses that end" {
+	many_addresses >conf
+	start_server --config conf
+	count_looks
+	kill -QUIT "$MASTER"
+	server_ends_with 0
+	has_looked 3
+}
+
+@test "one look is for all the slots that go" {
+	(echo 'workers = 4'; many_addresses) >conf
+	start_server --config conf
+	count_looks
+	start_conversing 20 10
+	(echo 'workers = 1'; many_addresses) >conf
+	reload
+	wait_until has_listeners 1
+	has_looked 6
+	end_conversing 20
+}

@@ -33,6 +33,10 @@ setup() {
 	"$UNIT/ledger_order"
 }
 
+@test "handshake: looks keep apart" {
+	"$UNIT/handshake"
+}
+
 @test "quota: a burst of log lines, then a trickle" {
 	"$UNIT/quota"
 }

@@ -13,26 +13,27 @@ enum {
 	IMPRECISION_MS = 50 /* of an age: the kernel counts in jiffies */
 };
 
+/* The older request, which is for both families at once (net/ipv4/inet_diag.c,
+ * inet_diag_dump_compat): SOCK_DIAG_BY_FAMILY takes a walk for each. */
 struct request {
 	struct nlmsghdr header;
-	struct inet_diag_req_v2 diag;
+	struct inet_diag_req diag;
 };
 
-struct ages {
-	uint64_t least_ms, most_ms;
+struct search {
+	const unsigned *ports;
+	unsigned count;
+	uint64_t least_ms, most_ms; /* ages */
 };
 
 static bool
-ask(int fd, int family, unsigned port)
+ask(int fd)
 {
 	struct request request = {
 		.header = { .nlmsg_len = sizeof request,
-		    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		    .nlmsg_type = TCPDIAG_GETSOCK,
 		    .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP },
-		.diag = { .sdiag_family = (__u8)family,
-		    .sdiag_protocol = IPPROTO_TCP,
-		    .idiag_states = 1 << TCP_SYN_RECV,
-		    .id.idiag_sport = htons((in_port_t)port) },
+		.diag = { .idiag_states = 1 << TCP_SYN_RECV },
 	};
 
 	return send(fd, &request, sizeof request, 0) == sizeof request;
@@ -55,24 +56,34 @@ age_of(const struct inet_diag_msg *handshake)
 }
 
 static bool
-is_within(const struct ages *ages, uint64_t age_ms)
+is_within(const struct search *search, uint64_t age_ms)
 {
-	return age_ms + IMPRECISION_MS >= ages->least_ms &&
-	    age_ms <= ages->most_ms;
+	return age_ms + IMPRECISION_MS >= search->least_ms &&
+	    age_ms <= search->most_ms;
+}
+
+static bool
+is_wanted(const struct search *search, const struct inet_diag_msg *handshake)
+{
+	for (unsigned i = 0; i < search->count; i++)
+		if (htons((in_port_t)search->ports[i]) ==
+		    handshake->id.idiag_sport)
+			return is_within(search, age_of(handshake));
+	return false;
 }
 
 /* True where a message ends the search; then it has the result. */
 static bool
-tells(const struct nlmsghdr *message, const struct ages *ages,
+tells(const struct nlmsghdr *message, const struct search *search,
     enum handshakes *result)
 {
 	switch (message->nlmsg_type) {
 	case NLMSG_DONE:
 		*result = HANDSHAKES_NONE;
 		return true;
-	case SOCK_DIAG_BY_FAMILY:
+	case TCPDIAG_GETSOCK:
 		*result = HANDSHAKES_SOME;
-		return is_within(ages, age_of(NLMSG_DATA(message)));
+		return is_wanted(search, NLMSG_DATA(message));
 	default:
 		*result = HANDSHAKES_UNKNOWN;
 		return true;
@@ -80,7 +91,7 @@ tells(const struct nlmsghdr *message, const struct ages *ages,
 }
 
 static enum handshakes
-hear(int fd, const struct ages *ages)
+hear(int fd, const struct search *search)
 {
 	union {
 		struct nlmsghdr header;
@@ -94,42 +105,39 @@ hear(int fd, const struct ages *ages)
 
 		for (const struct nlmsghdr *m = &answer.header;
 		     NLMSG_OK(m, left); m = NLMSG_NEXT(m, left))
-			if (tells(m, ages, &result))
+			if (tells(m, search, &result))
 				return result;
 	}
 	return HANDSHAKES_UNKNOWN;
 }
 
-static enum handshakes
-look_at(int family, unsigned port, const struct ages *ages)
+enum handshakes
+handshake_look(
+    const unsigned *ports, unsigned count, uint64_t least_ms, uint64_t most_ms)
 {
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	const struct search search = { ports, count, least_ms, most_ms };
 	enum handshakes result = HANDSHAKES_UNKNOWN;
+	int fd;
 
+	if (count == 0)
+		return HANDSHAKES_NONE;
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	if (fd < 0)
 		return result;
-	if (ask(fd, family, port))
-		result = hear(fd, ages);
+	if (ask(fd))
+		result = hear(fd, &search);
 	close(fd);
 	return result;
 }
 
-/* The kernel has a client of IPv4 in the table of IPv4, also one of a listener
- * of IPv6. */
-enum handshakes
-handshake_look(unsigned port, uint64_t least_ms, uint64_t most_ms)
+bool
+handshake_is_under_way(const unsigned *ports, unsigned count)
 {
-	const struct ages ages = { least_ms, most_ms };
-	enum handshakes result = look_at(AF_INET, port, &ages), other;
-
-	if (result == HANDSHAKES_SOME)
-		return result;
-	other = look_at(AF_INET6, port, &ages);
-	return other == HANDSHAKES_NONE ? result : other;
+	return handshake_look(ports, count, 0, UINT64_MAX) != HANDSHAKES_NONE;
 }
 
-bool
-handshake_is_under_way(unsigned port)
+uint64_t
+handshake_again_ms(uint64_t begun_ms, uint64_t took_ms, uint64_t pause_ms)
 {
-	return handshake_look(port, 0, UINT64_MAX) != HANDSHAKES_NONE;
+	return begun_ms + took_ms + (took_ms > pause_ms ? took_ms : pause_ms);
 }

@@ -1,5 +1,6 @@
 #include "lib/master/closing.h"
 
+#include "lib/base/clock.h"
 #include "lib/base/handshake.h"
 #include "lib/base/log.h"
 
@@ -38,19 +39,34 @@ begin(struct closing *closing, struct endpoints *all, const struct config *next,
 			    &all->list[i], listener_begin_no_more);
 }
 
+static unsigned
+list_ports(const struct endpoints *all, const struct config *next,
+    unsigned ports[CONTROL_ENDPOINTS])
+{
+	unsigned count = 0;
+
+	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
+		if (goes(&all->list[i], next))
+			ports[count++] = address_port(&all->list[i].bound);
+	return count;
+}
+
 /* Others may listen on the same port, and go on: a handshake that is younger
  * than ours can be is theirs. Where that cannot be told nobody is waited for.
  */
 static bool
-has_handshakes(
-    const struct endpoints *all, const struct config *next, uint64_t least_ms)
+look(struct closing *closing, const struct endpoints *all,
+    const struct config *next, uint64_t now_ms)
 {
-	for (int i = 0; i < CONTROL_ENDPOINTS; i++)
-		if (goes(&all->list[i], next) &&
-		    handshake_look(address_port(&all->list[i].bound), least_ms,
-			HANDSHAKE_SLOW_MS) == HANDSHAKES_SOME)
-			return true;
-	return false;
+	unsigned ports[CONTROL_ENDPOINTS];
+	unsigned count = list_ports(all, next, ports);
+	const uint64_t before_ms = clock_ms();
+	enum handshakes found = handshake_look(
+	    ports, count, now_ms - closing->begun_ms, HANDSHAKE_SLOW_MS);
+
+	closing->look_ms =
+	    handshake_again_ms(now_ms, clock_ms() - before_ms, LOOK_MS);
+	return found == HANDSHAKES_SOME;
 }
 
 bool
@@ -63,13 +79,12 @@ closing_is_over(struct closing *closing, struct endpoints *all,
 		begin(closing, all, next, now_ms);
 	else if (now_ms < closing->look_ms)
 		return false;
-	if (!has_handshakes(all, next, now_ms - closing->begun_ms))
+	if (!look(closing, all, next, now_ms))
 		return true;
 	if (first)
 		log_info("waiting for handshakes that are under way, "
 			 "at most %d ms",
 		    HANDSHAKE_SLOW_MS);
-	closing->look_ms = now_ms + LOOK_MS;
 	return false;
 }
 

@@ -1,5 +1,6 @@
 #include "lib/master/lending.h"
 
+#include "lib/base/clock.h"
 #include "lib/base/handshake.h"
 
 /* A worker has SLOT_LISTENERS places, and a reload can bring it others of its
@@ -140,16 +141,41 @@ reconcile_listener(struct crew *crew, struct endpoint *e, unsigned owner)
 }
 
 static bool
-has_handshakes(const struct endpoints *all, unsigned owner)
+lingers(const struct slot *slot)
 {
-	for (int n = 0; n < CONTROL_ENDPOINTS; n++) {
-		const struct endpoint *e = &all->list[n];
+	return slot->linger_ms != 0;
+}
 
-		if (e->used && e->listeners[owner] >= 0 &&
-		    handshake_is_under_way(address_port(&e->bound)))
+/* One that is still served does not go yet. */
+static bool
+is_looked_for(const struct crew *crew, const struct slot *slot)
+{
+	return lingers(slot) && !slot->pair && !slot->next &&
+	    crew->now_ms < slot->linger_ms;
+}
+
+static bool
+is_port_looked_for(const struct crew *crew, const struct endpoint *e)
+{
+	for (unsigned i = 0; e->used && i < crew->slot_count; i++)
+		if (e->listeners[i] >= 0 &&
+		    is_looked_for(crew, &crew->slots[i]))
 			return true;
-	}
 	return false;
+}
+
+static unsigned
+list_ports(const struct crew *crew, unsigned ports[CONTROL_ENDPOINTS])
+{
+	unsigned count = 0;
+
+	for (int n = 0; n < CONTROL_ENDPOINTS; n++) {
+		const struct endpoint *e = &crew->endpoints.list[n];
+
+		if (is_port_looked_for(crew, e))
+			ports[count++] = address_port(&e->bound);
+	}
+	return count;
 }
 
 static void
@@ -163,29 +189,50 @@ end_lingering(struct crew *crew, struct slot *slot, unsigned owner)
 	endpoints_drop(&crew->endpoints, owner);
 }
 
-/* What its listeners have begun is over sooner as a rule. */
-static void
-look(struct crew *crew, struct slot *slot, unsigned owner)
+static bool
+is_look_due(const struct crew *crew)
 {
-	if (slot->linger_ms == 0 || crew->now_ms < slot->look_ms)
-		return;
-	slot->look_ms = crew->now_ms + LOOK_MS;
-	if (!slot->pair && !slot->next &&
-	    (crew->now_ms >= slot->linger_ms ||
-		!has_handshakes(&crew->endpoints, owner)))
-		end_lingering(crew, slot, owner);
+	for (unsigned i = 0; i < crew->slot_count; i++)
+		if (lingers(&crew->slots[i]) &&
+		    crew->now_ms >= crew->slots[i].look_ms)
+			return true;
+	return false;
+}
+
+/* What their listeners have begun is over sooner as a rule. One look is for all
+ * slots: so they have the next at the same time, too. */
+static void
+look(struct crew *crew)
+{
+	unsigned ports[CONTROL_ENDPOINTS];
+	unsigned count = list_ports(crew, ports);
+	const uint64_t before_ms = clock_ms();
+	const bool some = handshake_is_under_way(ports, count);
+	const uint64_t again_ms =
+	    handshake_again_ms(crew->now_ms, clock_ms() - before_ms, LOOK_MS);
+
+	for (unsigned i = 0; i < crew->slot_count; i++) {
+		struct slot *slot = &crew->slots[i];
+
+		if (!lingers(slot))
+			continue;
+		slot->look_ms = again_ms;
+		if (!slot->pair && !slot->next &&
+		    !(some && is_looked_for(crew, slot)))
+			end_lingering(crew, slot, i);
+	}
 }
 
 void
 lending_reconcile(struct crew *crew)
 {
-	for (unsigned i = 0; i < crew->slot_count; i++) {
-		look(crew, &crew->slots[i], i);
+	if (is_look_due(crew))
+		look(crew);
+	for (unsigned i = 0; i < crew->slot_count; i++)
 		for (int n = 0; n < CONTROL_ENDPOINTS; n++)
 			if (crew->endpoints.list[n].used)
 				reconcile_listener(
 				    crew, &crew->endpoints.list[n], i);
-	}
 }
 
 void
