@@ -153,7 +153,7 @@ build/fuzz/line: fuzz/host.c examples/line.c
 build/fuzz/http: fuzz/host.c examples/http.c $(wildcard examples/http/*.[ch])
 build/fuzz/gateway: fuzz/host.c examples/gateway.c
 build/fuzz/config: $(addprefix lib/base/,config.c address.c service.c log.c \
-	fetch.c child.c cpus.c file.c memory.c text.c)
+	fetch.c child.c cpus.c file.c memfd.c memory.c object.c text.c)
 # The answers are compared, and tell the time.
 build/fuzz/http: FUZZ_CPPFLAGS = -Dclock_gettime=fuzz_clock_gettime
 
@@ -207,10 +207,21 @@ PLAIN_SERVICES = $(addprefix build/tests/,owner.so tick.so activated.so greedy.s
 $(PLAIN_SERVICES): build/tests/%.so: tests/services/%.c include/preforkd.h Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
-		-o $@ $<
+		-pthread -o $@ $<
+
+# One with a library, which lies beside it.
+build/tests/libbeside.so: tests/services/libbeside.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<
+
+build/tests/beside.so: tests/services/beside.c build/tests/libbeside.so \
+		include/preforkd.h
+	$(CC) $(ALL_CPPFLAGS) -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -shared \
+		-o $@ $< -Lbuild/tests -lbeside -Wl,-rpath,'$$ORIGIN'
 
 test: $(PROGRAM) $(TEST_PROGRAMS) build/tests/preforkd-crash \
 		$(PROBES:%=build/tests/%.so) $(PLAIN_SERVICES) \
+		build/tests/beside.so \
 		build/tests/relay.so build/tests/relay-2.so build/tests/evil.so \
 		build/bench/naive $(EXAMPLES) $(OWN)
 	PREFORKD=$(CURDIR)/$(PROGRAM) BUILD=$(CURDIR)/build \
@@ -246,7 +257,7 @@ build/tests/unit/rank: lib/worker/rank.c
 build/tests/unit/text: lib/base/text.c
 build/tests/unit/vigil: lib/base/vigil.c
 build/tests/unit/wait: lib/worker/wait.c lib/slot/connection.c
-build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c \
+build/tests/unit/timers: lib/slot/timers.c lib/slot/slot.c lib/base/memfd.c \
 	lib/slot/connection.c
 build/tests/unit/move: $(wildcard lib/worker/*.c lib/slot/*.c lib/base/*.c)
 build/tests/unit/listener: lib/base/listener.c lib/base/address.c
@@ -289,7 +300,7 @@ test-every-instruction: $(PROGRAM) build/tests/every_instruction \
 	build/tests/every_instruction $(CURDIR)/$(PROGRAM)
 
 # It reads slot memory.
-build/tests/every_instruction: lib/slot/slot.c lib/slot/slot.h \
+build/tests/every_instruction: lib/slot/slot.c lib/base/memfd.c lib/slot/slot.h \
 	lib/slot/connection.h lib/slot/store.h include/preforkd.h
 
 # ---- measurements ----------------------------------------------------------

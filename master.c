@@ -32,9 +32,11 @@
 #include "lib/master/hang.h"
 #include "lib/master/hear.h"
 #include "lib/master/lending.h"
+#include "lib/master/loading.h"
 #include "lib/master/moves.h"
 #include "lib/master/notify.h"
 #include "lib/master/room.h"
+#include "lib/worker/loader.h"
 #include "worker.h"
 
 enum {
@@ -125,7 +127,7 @@ start_for_queues(struct master *m)
 
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		if (!crew->slots[i].pair && crew->slots[i].proven &&
-		    !crew_start(crew, i, &crew->config, worker_run))
+		    !crew_start(crew, i, &crew->config))
 			log_warning("cannot start worker %u for what waits in "
 				    "its queue: %s",
 			    i, strerror(errno));
@@ -226,6 +228,7 @@ fail_reload(struct master *m, const char *cause)
 	log_error("%s; nothing has changed", m->error);
 	for (unsigned i = 0; i < crew->slot_count; i++)
 		crew_dismiss_next(&crew->slots[i]);
+	loading_dismiss_next(crew);
 	endpoints_remove_added(&crew->endpoints, &crew->config, &m->next);
 	closing_cancel(&m->closing, &crew->endpoints);
 	end_reload(m);
@@ -338,8 +341,7 @@ fail_reload_overdue(struct master *m)
 	snprintf(cause, sizeof cause,
 	    "the new worker %u is still %s after %" PRIu64
 	    " ms (start-timeout)",
-	    i, pair && *pair->doing ? pair->doing : "starting",
-	    m->next.start_timeout_ms);
+	    i, pair ? "starting" : "not made", m->next.start_timeout_ms);
 	fail_reload(m, cause);
 }
 
@@ -350,6 +352,7 @@ commit_reload(struct master *m)
 
 	closing_end(&m->closing);
 	crew->config = m->next;
+	loading_switch(crew);
 	crew_want(crew, crew->config.workers);
 	log_limit(crew->config.log_level);
 	m->phase = SWITCHING;
@@ -406,6 +409,8 @@ complete_reload(struct master *m)
 static void
 reconcile_reload(struct master *m)
 {
+	if (m->phase == RELOADING && !loading_next(&m->crew, &m->next))
+		await_ready(m); /* the loader has a deadline of its own */
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
 	if (m->phase == RELOADING && are_all_reload_ready(m))
@@ -463,9 +468,10 @@ start(struct master *m, unsigned number, const struct config *config)
 	int error;
 
 	if (crew->now_ms < slot->restart_ms ||
+	    !loading_can_bear(config, crew->generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, config) &&
 		crew_is_starting(crew)) ||
-	    crew_start(crew, number, config, worker_run))
+	    crew_start(crew, number, config))
 		return;
 	error = errno;
 	delay_ms = crew_put_off_start(crew, slot);
@@ -514,9 +520,10 @@ reconcile_next(struct master *m, unsigned number)
 	struct slot *slot = &crew->slots[number];
 
 	if (slot->next || !backoff_is_over(&slot->birth, crew->now_ms) ||
+	    !loading_can_bear(&m->next, crew->next_generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, &m->next) &&
 		crew_is_starting(crew)) ||
-	    crew_start_next(crew, number, &m->next, worker_run))
+	    crew_start_next(crew, number, &m->next))
 		return;
 	backoff_begin(&slot->birth, crew->now_ms);
 	if (backoff_is_long(&slot->birth))
@@ -584,6 +591,7 @@ reconcile(struct master *m)
 {
 	struct crew *crew = &m->crew;
 
+	loading_reconcile(crew);
 	if (m->phase != ENDING && *crew->given_up)
 		give_up(m);
 	if (m->phase == ENDING) {
@@ -776,16 +784,22 @@ time_left(struct master *m)
 static bool
 is_done(const struct master *m)
 {
-	return m->phase == ENDING && crew_is_gone(&m->crew);
+	return m->phase == ENDING && crew_is_gone(&m->crew) &&
+	    !m->crew.generations;
 }
 
 static void
 handle(struct master *m, int fd)
 {
+	struct generation *generation = loading_at(&m->crew, fd);
 	struct pair *pair;
 
 	if (fd == m->signals) {
 		read_signals(m);
+		return;
+	}
+	if (generation) {
+		generation_hear(generation, m->crew.now_ms);
 		return;
 	}
 	pair = crew_pair_at(&m->crew, fd);
@@ -1002,6 +1016,12 @@ begin(struct master *m, const struct inherited *inherited, int *status)
 	return true;
 }
 
+static int
+load(const struct loader_birth *birth)
+{
+	return loader_run(birth, worker_run);
+}
+
 int
 master_run(const struct config_source *source, const struct config *config,
     const struct inherited *inherited)
@@ -1019,6 +1039,8 @@ master_run(const struct config_source *source, const struct config *config,
 	m->source = source;
 	note_terminals(m);
 	m->crew.config = *config;
+	m->crew.worker = worker_run;
+	m->crew.loader = load;
 	if (open_loop(m))
 		status = begin(m, inherited, &status) ? loop(m) : status;
 	activation_free(&m->crew.endpoints.activation);

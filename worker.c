@@ -32,7 +32,6 @@
 #include "lib/worker/output.h"
 #include "lib/worker/own.h"
 #include "lib/worker/schedule.h"
-#include "lib/worker/standard.h"
 #include "lib/worker/standby.h"
 #include "lib/worker/take.h"
 
@@ -92,23 +91,6 @@ tell_value(struct worker *w, enum control_type type, uint64_t value)
 
 	message.standby = w->standby;
 	tell(w, &message, -1);
-}
-
-/* What code of a service is about to do. */
-struct voice {
-	struct worker *worker;
-	bool last; /* what it does is its last */
-};
-
-static void
-tell_doing(void *context, const char *doing)
-{
-	const struct voice *voice = context;
-	struct control_message message = { .type = CONTROL_DOING,
-		.value = voice->last };
-
-	snprintf(message.text, sizeof message.text, "%s", doing);
-	tell(voice->worker, &message, -1);
 }
 
 static void
@@ -444,20 +426,6 @@ clone_standby(struct worker *w)
 	return WORKER;
 }
 
-/* Cleaning up has one try: where a predecessor has died at it, what it left is
- * the kernel's. */
-static void
-stop_services(struct worker *w)
-{
-	struct voice voice = { w, true };
-	const struct services_witness witness = { tell_doing, &voice };
-
-	if (w->loop.memory->stopped)
-		return;
-	store(w->loop.memory->stopped, 1);
-	services_stop(&w->services, &w->config, &witness);
-}
-
 static enum role
 work(struct worker *w)
 {
@@ -473,10 +441,8 @@ work(struct worker *w)
 			return STANDBY;
 		follow_up(w);
 		store(memory->done, memory->begun);
-		if (is_done(w)) {
-			stop_services(w);
+		if (is_done(w))
 			return OVER;
-		}
 		if (w->loop.broken) {
 			w->status = 1;
 			return OVER;
@@ -525,7 +491,7 @@ take_over(struct worker *w, enum verdict verdict)
 	tell_value(w, CONTROL_TAKEN, pid < 0 ? (uint64_t)errno : 0);
 	take_name(w, "worker");
 	log_limit(w->config.log_level);
-	pair_place(w->master, w->slot, w->config.pin_cpus);
+	birth_place(w->master, w->slot, w->config.pin_cpus);
 	schedule_look(&w->loop);
 	store(w->loop.memory->sweep_wanted, 1); /* time-outs may be new */
 	budget_renew(&w->loop);
@@ -565,25 +531,6 @@ stand_by(struct worker *w)
 }
 
 /* ---- the start ---------------------------------------------------------- */
-
-static bool
-load_services(struct worker *w)
-{
-	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
-	struct voice voice = { w, false };
-	const struct services_witness witness = { tell_doing, &voice };
-	char error[SERVICE_ERROR];
-	bool loaded;
-
-	loaded = services_load(&w->services, &w->config, &witness, error) &&
-	    services_start(&w->services, &w->config, &witness, error);
-	standard_fill(); /* before a listener, or the next client, is there */
-	if (loaded)
-		return true;
-	snprintf(message.text, sizeof message.text, "%s", error);
-	tell(w, &message, -1);
-	return false;
-}
 
 /* Sends the cause to the master, which decides who hears of it. Returns the
  * exit status. */
@@ -659,20 +606,30 @@ open_loop(struct worker *w)
 	return 0;
 }
 
+/* What has to be loaded the loader has loaded. */
 static int
-start(struct worker *w)
+take_services(struct worker *w, const struct services *loaded)
 {
-	return load_services(w) ? start_endpoints(w) : 1;
+	const struct services_witness nobody = { NULL, NULL };
+	char cause[SERVICE_ERROR];
+
+	if (loaded)
+		w->services = *loaded;
+	else if (!services_load(&w->services, &w->config, &nobody, cause))
+		return fail(w, 0, cause); /* cannot be: they are built in */
+	return 0;
 }
 
 /* The first process of a slot is its worker. Once it has all descriptors that
  * the slot's processes begin with, it clones the standby. */
 static enum role
-begin(struct worker *w)
+begin(struct worker *w, const struct services *loaded)
 {
-	w->status = open_loop(w);
+	w->status = take_services(w, loaded);
 	if (w->status == 0)
-		w->status = start(w);
+		w->status = open_loop(w);
+	if (w->status == 0)
+		w->status = start_endpoints(w);
 	if (w->status != 0)
 		return OVER;
 	w->standby = standby_clone(&w->loop, w->master);
@@ -683,7 +640,7 @@ begin(struct worker *w)
 }
 
 int
-worker_run(const struct pair_start *from)
+worker_run(const struct birth *from)
 {
 	struct worker w = {
 		.loop = { .memory = from->memory,
@@ -703,7 +660,7 @@ worker_run(const struct pair_start *from)
 	slot_inherit(w.loop.memory, w.loop.fds, false);
 	take_name(&w, "worker");
 	output_to_log();
-	role = begin(&w);
+	role = begin(&w, from->services);
 	while (role != OVER)
 		role = role == STANDBY ? stand_by(&w) : work(&w);
 	output_flush();

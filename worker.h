@@ -2,7 +2,7 @@
 #ifndef PREFORKD_WORKER_H
 #define PREFORKD_WORKER_H
 
-#include "lib/master/pair.h"
+#include "lib/slot/birth.h"
 
 /*
  * The life of a slot's process: worker from the first, or standby until it is
@@ -10,6 +10,6 @@
  * CONTROL_EXIT_PERMANENT after the cause has been sent to the master, or 1
  * after it has been sent or logged.
  */
-int worker_run(const struct pair_start *start);
+int worker_run(const struct birth *birth);
 
 #endif

@@ -31,6 +31,28 @@
  * does not: the service's own variables and heap, which are as `start` left
  * them.
  *
+ * The object is read once, at the start of the server and at each reload, by a
+ * process of its own, the loader, which then calls `start`; every worker is a
+ * clone of it, whenever it is born. So a worker has
+ *
+ * - the code and the data that `start` has left, which all share until one of
+ *   them writes (copy on write): a table of a gigabyte is in memory once;
+ * - what `start` has mapped with MAP_SHARED, which all workers of the server
+ *   read and write, at once: use atomic operations, and no lock, as a worker
+ *   can be killed while it holds it. A call that is made once more writes once
+ *   more. A reload begins with a mapping of its own;
+ * - the descriptors that `start` has opened, which are one file for all, with
+ *   one position (fork(2)). Nobody closes them but `stop`, or the end of the
+ *   last process that was loaded with them.
+ *
+ * It has no threads: a service that has one after `start`, of its own or of a
+ * library, is refused.
+ *
+ * The file may be replaced or written over while it runs, as a copy of it is
+ * loaded. One whose libraries lie beside it ($ORIGIN, ld.so(8)) is loaded where
+ * it lies: replace such a file by renaming, or its code changes under the
+ * workers.
+ *
  * A function may not block, start threads, fork a process that outlives the
  * call (one that is forked has no connection, and dies where it touches any;
  * posix_spawn(3) and system(3) are safe), keep a pointer to its arguments, to
@@ -96,8 +118,8 @@ struct preforkd_service {
 	int duplex; /* not 0: `input` is called, too, while `more` is due */
 
 	/*
-	 * Once in each process that may become a worker, before any client:
-	 * read files, make tables. ARGUMENT is what stands behind the service's
+	 * Once for a start of the server and for each reload, before any
+	 * client: read files, make tables. ARGUMENT is what stands behind the service's
 	 * name in `listen`, or "". Returns NULL, or why it cannot be: that
 	 * message is logged, and the start or the reload fails, everything
 	 * being as before. It has `start-timeout`, 90 s by default; what takes
@@ -107,9 +129,9 @@ struct preforkd_service {
 	 */
 	const char *(*start)(const char *argument);
 
-	/* When a worker ends in order, at a reload, when its connections have
-	 * gone to the next, or with the server: close what `start` has opened,
-	 * which worker and standby share. It has a second, and one try. */
+	/* Once for each `start`, in a process whose variables are as that left
+	 * them, when no worker of it is left: after a reload, or with the
+	 * server. It has a second, and one try. */
 	void (*stop)(void);
 
 	/* A client has connected; its state is all zero. */

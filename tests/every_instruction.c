@@ -607,7 +607,8 @@ read_maps(struct test *t)
 			continue;
 		/* It is in pieces, by a fence (slot.h). */
 		if (strcmp(rights, "rw-s") == 0 && offset == 0 &&
-		    strcmp(name, "/dev/zero") == 0) {
+		    (strcmp(name, "/dev/zero") == 0 ||
+			strcmp(name, "/memfd:preforkd-slot") == 0)) {
 			s->slot_memory = start;
 			slots++;
 		}
@@ -658,7 +659,7 @@ is_epoll_wait(long number)
 }
 
 /* Finds worker and standby by their titles. Returns false unless the master has
- * these two children and no others, dead ones too. */
+ * these two children and no others but loaders, dead ones too. */
 static bool
 find_pair(struct test *t)
 {
@@ -676,7 +677,7 @@ find_pair(struct test *t)
 			others += s->worker != 0, s->worker = pid;
 		else if (strcmp(title, "preforkd: standby 0") == 0)
 			others += s->standby != 0, s->standby = pid;
-		else
+		else if (strcmp(title, "preforkd: loader") != 0)
 			others++;
 	}
 	return others == 0 && s->worker > 0 && s->standby > 0;

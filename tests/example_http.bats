@@ -704,8 +704,9 @@ responses() {
 	exec 5>&- 6>&-
 }
 
+# has_one_pair: one worker, its standby, and one generation's loaders.
 has_one_pair() {
-	(($(children "$MASTER" | wc -l) == 2))
+	has_pairs 1 && (($(children "$MASTER" | wc -l) == 4))
 }
 
 @test "a download that takes for ever does not keep the old worker for ever" {

@@ -193,6 +193,13 @@ has_pairs() {
 	has_workers "$1" && find_titled "standby " && ((${#FOUND[@]} == $1))
 }
 
+# has_loaders N: two for each generation whose services are objects.
+has_loaders() {
+	local FOUND
+	find_titled loader
+	((${#FOUND[@]} == $1))
+}
+
 # kill_slot N: worker and standby at once, which is what a slot does not
 # survive.  The master must not see the one death before the other.
 kill_slot() {

@@ -243,12 +243,13 @@ build_talker() {
 	start_server --workers 1 --listen "127.0.0.1:0=./prints.so"
 	nc -N "$HOST" "$PORT" <<<hello >/dev/null
 	wait_until log_has ' warning worker 0: printer: warned \?$'
-	log_has ' info worker 0: printer: begins$'
-	log_has ' info worker 0: printer: printed$'
-	log_has ' info worker 0: printer: and said: hello$'
+	log_has ' info loader: printer: begins$'
+	log_has ' info loader: printer: printed$'
+	log_has ' info loader: printer: and$'
+	log_has ' info worker 0: printer:  said: hello$'
 	stop_server "$MASTER"
-	log_has ' info worker 0: printer: without an end$'
-	every_line_is "^$STAMP (info|warning) (master|worker 0): .+$"
+	log_has ' info loader: printer: without an end$'
+	every_line_is "^$STAMP (info|warning) (master|loader|worker 0): .+$"
 }
 
 @test "connections are told at debug level" {

@@ -96,7 +96,7 @@ kill_held() {
 	exec {other}>&-
 	await_word held
 	kill -HUP "$MASTER"
-	wait_until log_has_times 2 'worker 0.* started'
+	wait_until log_has_times 2 'loader.* started'
 	kill_held
 	wait_until log_has ' reloaded: '
 	CONN=$conn
@@ -163,22 +163,18 @@ start_by_file() {
 	is_mine
 }
 
-# new_worker OLD: worker 0 that is not that one.
-new_worker() {
-	titled "worker 0" | grep -vx "$1"
-}
-
-@test "a new worker that is killed leaves nothing open" {
+@test "a new loader that is killed leaves nothing open" {
 	start_by_file file=one
-	local before old
+	local before old loaders
 	old=$(worker_pid 0)
 	before=$(fd_count "$old")
+	loaders=$(titled loader)
 	echo "listen = 127.0.0.1:0=$(own 'memory,many=20,until=go')" >conf
 	kill -HUP "$MASTER"
-	wait_until log_has 'worker 0.*waiting'
-	kill -KILL "$(new_worker "$old")"
+	wait_until log_has 'loader.*waiting'
+	kill -KILL "$(titled loader | grep -vxF "$loaders")"
 	# Another is made.
-	wait_until log_has_times 2 'worker 0.*waiting'
+	wait_until log_has_times 2 'loader.*waiting'
 	has_fds "$old" "$before"
 	touch go
 	wait_until log_has ' reloaded: '
@@ -195,10 +191,10 @@ new_worker() {
 	old=$(worker_pid 0)
 	echo "listen = 127.0.0.1:0=$(own 'file=two,until=go')" >conf
 	kill -HUP "$MASTER"
-	wait_until log_has 'worker 0.*waiting'
+	wait_until log_has 'loader.*waiting'
 	stop_process "$old"
 	touch go
-	wait_until log_has_times 2 'worker 0.*started'
+	wait_until log_has_times 2 'loader.*started'
 	not log_has 'owner: stopped'
 	kill -CONT "$old"
 	wait_until log_has ' reloaded: '

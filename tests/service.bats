@@ -47,9 +47,11 @@ hears() {
 	fi
 }
 
+# has_processes N: so many workers and standbys, one generation's loaders, and
+# nobody else.
 has_processes() {
-	(($(titled worker | wc -l) == $1 && $(titled standby | wc -l) == $1 &&
-		$(children "$MASTER" | wc -l) == 2 * $1))
+	has_pairs "$1" && has_loaders 2 &&
+		(($(children "$MASTER" | wc -l) == 2 * $1 + 2))
 }
 
 # --- which service -----------------------------------------------------------
@@ -304,7 +306,7 @@ sum_is_exact() {
 	wait_until has_processes 2
 	say 0
 	hears 'v2 15'
-	[ "$(log_count 'probe: stopped')" -eq 2 ]
+	log_has_times 1 'probe: stopped'
 	# The new code alone is mapped.
 	local pid
 	for pid in $(worker_pids) $(standby_pids); do

@@ -50,7 +50,7 @@ struct config {
 	uint64_t write_timeout_ms; /* 0: never */
 	uint64_t drain_timeout_ms; /* 0: at once */
 	uint64_t hang_timeout_ms;  /* 0: never */
-	uint64_t start_timeout_ms; /* of a worker's services; 0: never */
+	uint64_t start_timeout_ms; /* of all services; 0: never */
 	enum log_level log_level;
 	bool pin_cpus; /* worker N to the Nth CPU allowed */
 };

@@ -1,24 +1,19 @@
 #include "lib/base/service.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#include "lib/base/file.h"
+#include "lib/base/object.h"
 #include "lib/base/text.h"
 
 enum { PATH_SHOWN = 200 }; /* bytes */
-
-/* A shared object, with all its debugging information. */
-static const off_t OBJECT_BYTES = (off_t)1 << 30;
 
 static uint32_t
 hash_name(const char *name)
@@ -114,110 +109,18 @@ complain(char error[SERVICE_ERROR], const char *path, const char *format, ...)
 
 /* ---- shared objects ------------------------------------------------------ */
 
-/* Memory takes all of a write, or fails. */
-static bool
-copy(int from, int to)
-{
-	char bytes[16 * 1024];
-	ssize_t count;
-
-	while ((count = read(from, bytes, sizeof bytes)) > 0)
-		if (write(to, bytes, (size_t)count) != count)
-			return false;
-	return count == 0;
-}
-
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U /* Linux 6.3 */
-#endif
-
-/* Where vm.memfd_noexec is set memory has to ask to be executable; kernels from
- * before it do not know the question. */
-static int
-create_memory(const char *name)
-{
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_EXEC);
-
-	return fd >= 0 || errno != EINVAL ? fd
-					  : memfd_create(name, MFD_CLOEXEC);
-}
-
-/* With a second try at once, for what is short for a moment. */
-static int
-open_memory(const char *name)
-{
-	int fd = create_memory(name);
-
-	return fd >= 0 ? fd : create_memory(name);
-}
-
-/* Returns a descriptor of a copy in memory, or -1 with the cause in ERROR. */
-static int
-open_copy(const char *path, const char **error)
-{
-	int file =
-	    file_open(services_locate(path).text, false, OBJECT_BYTES, error);
-	int memory;
-
-	if (file < 0)
-		return -1;
-	memory = open_memory(text_tail(path, PATH_SHOWN)); /* 249 at most */
-	if (memory < 0 || !copy(file, memory)) {
-		*error = strerror(errno);
-		if (memory >= 0)
-			close(memory);
-		memory = -1;
-	}
-	close(file);
-	return memory;
-}
-
-/* A file that dlopen(3) can open. It takes two of one name for the same one,
- * even if that has been closed meanwhile: so the Nth of a process has a name of
- * its own, by as many slashes more. */
-struct object_name {
-	char text[CONFIG_LISTEN_MAX + 32];
-};
-
-static struct object_name
-name_object(unsigned n, int memory)
-{
-	static const char directory[] = "/proc/self/fd/";
-	struct object_name name;
-	size_t length = sizeof directory - 1;
-
-	memcpy(name.text, directory, length);
-	memset(name.text + length, '/', n);
-	snprintf(name.text + length + n, sizeof name.text - length - n, "%d",
-	    memory);
-	return name;
-}
-
-/* Why dlopen(3) has failed, without the name that it was given: nobody but us
- * knows that. */
-static const char *
-explain_dlopen(const struct object_name *name)
-{
-	const char *text = dlerror();
-	size_t length = strlen(name->text);
-
-	return strncmp(text, name->text, length) == 0 &&
-		strncmp(text + length, ": ", 2) == 0
-	    ? text + length + 2
-	    : text;
-}
-
 static const struct preforkd_service *
-find_table(const char *path, struct object_name name, char error[SERVICE_ERROR])
+find_table(const char *path, unsigned n, int file, char error[SERVICE_ERROR])
 {
-	void *object, *table;
+	const char *cause;
+	void *table,
+	    *object = object_load(services_locate(path).text, file, n, &cause);
 
-	object = dlopen(name.text, RTLD_NOW | RTLD_LOCAL);
 	if (!object) {
 		complain(error, path,
 		    "cannot load it: %s: expected a shared object (cc -shared "
 		    "-fPIC)",
-		    explain_dlopen(&name));
+		    cause);
 		return NULL;
 	}
 	table = dlsym(object, "preforkd_service");
@@ -251,23 +154,59 @@ is_valid(const char *path, const struct preforkd_service *table,
 	return false;
 }
 
+/* ---- threads --------------------------------------------------------------
+ */
+
+/* A directory has a link from each one in it (fs/proc/base.c,
+ * proc_task_getattr). 0 without /proc. */
+static unsigned
+threads_count(void)
+{
+	struct stat tasks;
+
+	return stat("/proc/self/task", &tasks) == 0 ? (unsigned)tasks.st_nlink
+						    : 0;
+}
+
+/* A worker is a clone, and a clone has but the one thread that has made it:
+ * what the others were to do would never be done. A thread that has been joined
+ * may be seen for a moment still. */
+static bool
+has_no_thread(const char *path, unsigned before, char error[SERVICE_ERROR])
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+
+	for (int tries = 0; tries < 100; tries++) {
+		if (threads_count() <= before)
+			return true;
+		nanosleep(&moment, NULL);
+	}
+	complain(error, path,
+	    "it has started a thread, which no worker would have: expected "
+	    "none, in its libraries neither (preforkd.h)");
+	return false;
+}
+
 static const struct preforkd_service *
 load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 {
+	const unsigned threads = threads_count();
 	const struct preforkd_service *table;
 	const char *cause;
-	int memory = open_copy(path, &cause);
+	int file = object_open(services_locate(path).text, &cause);
 
-	if (memory < 0) {
+	if (file < 0) {
 		complain(error, path,
 		    "cannot read it: %s: expected the path of a shared "
 		    "object%s",
 		    cause, find_hidden(services_locate(path).text));
 		return NULL;
 	}
-	table = find_table(path, name_object(n, memory), error);
-	close(memory); /* mapped by now */
-	return table && is_valid(path, table, error) ? table : NULL;
+	table = find_table(path, n, file, error);
+	if (!table || !is_valid(path, table, error) ||
+	    !has_no_thread(path, threads, error))
+		return NULL;
+	return table;
 }
 
 /* ---- all of a configuration ---------------------------------------------- */
@@ -336,15 +275,6 @@ services_load(struct services *all, const struct config *config,
 	return true;
 }
 
-bool
-services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
-{
-	const char *name = config_service(config, n);
-
-	return !is_object(name) || find_same(config, n) < n ||
-	    load_object(name, n, error);
-}
-
 static void
 explain_start(const struct config *config, unsigned n, const char *cause,
     char error[SERVICE_ERROR])
@@ -356,24 +286,52 @@ explain_start(const struct config *config, unsigned n, const char *cause,
 	    *argument ? ":" : "", text_tail(argument, PATH_SHOWN / 2), cause);
 }
 
+static bool
+start(const struct config *config, unsigned n,
+    const struct preforkd_service *table, char error[SERVICE_ERROR])
+{
+	const unsigned threads = threads_count();
+	const char *cause;
+
+	if (!table->start)
+		return true;
+	services_running = table->name;
+	cause = table->start(config_argument(config, n));
+	if (!cause)
+		return has_no_thread(config_service(config, n), threads, error);
+	explain_start(config, n, cause, error);
+	return false;
+}
+
 bool
 services_start(struct services *all, const struct config *config,
     const struct services_witness *witness, char error[SERVICE_ERROR])
 {
 	for (unsigned i = 0; i < all->count; i++) {
 		const struct preforkd_service *table = all->list[i].table;
-		const char *cause;
 
 		if (find_same(config, i) < i || !table->start)
 			continue;
 		announce(witness, "starting", config, i);
-		services_running = table->name;
-		cause = table->start(config_argument(config, i));
-		if (!cause)
-			continue;
-		explain_start(config, i, cause, error);
-		return false;
+		if (!start(config, i, table, error))
+			return false;
 	}
+	return true;
+}
+
+bool
+services_try(const struct config *config, unsigned n, char error[SERVICE_ERROR])
+{
+	const char *name = config_service(config, n);
+	const struct preforkd_service *table;
+
+	if (!is_object(name) || find_same(config, n) < n)
+		return true;
+	table = load_object(name, n, error);
+	if (!table || !start(config, n, table, error))
+		return false;
+	if (table->stop)
+		table->stop();
 	return true;
 }
 

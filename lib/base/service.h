@@ -62,8 +62,8 @@ bool services_load(struct services *, const struct config *config,
     const struct services_witness *, char error[SERVICE_ERROR]);
 
 /* Loads the service of CONFIG's Nth address, unless an earlier one has the
- * same, to see whether that can be done. The same result, if any: its code
- * runs. */
+ * same, starts it, and stops it again, to see whether that can be done. The
+ * same result, if any: its code runs. */
 bool services_try(
     const struct config *config, unsigned n, char error[SERVICE_ERROR]);
 

@@ -11,6 +11,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/master/hang.h"
+#include "lib/master/loading.h"
 #include "lib/master/moves.h"
 
 enum {
@@ -67,7 +68,8 @@ crew_is_down(const struct crew *crew, const struct slot *slot)
 	if (!slot->proven)
 		return false;
 	if (!slot->pair)
-		return slot->restart_ms > crew->now_ms;
+		return slot->restart_ms > crew->now_ms ||
+		    !loading_can_bear(&crew->config, crew->generation);
 	return slot->pair->state == PAIR_STARTING &&
 	    (slot->restart.early > 1 ||
 		crew->now_ms >= slot->pair->started_ms + CREW_SOON_MS);
@@ -419,20 +421,30 @@ watch(struct crew *crew, struct pair *pair)
 	return true;
 }
 
-/* Returns NULL with errno: it is for the master to wait. */
 static struct pair *
-bear(struct crew *crew, unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *))
+make(const struct crew *crew, unsigned slot, const struct config *config,
+    struct generation *generation)
 {
 	const struct pair *old = crew->slots[slot].pair;
 	unsigned least_fds = old ? old->fds : 0; /* it takes all from that */
+
+	return services_need_loading(config)
+	    ? pair_bear(slot, config, least_fds, generation)
+	    : pair_fork(slot, config, least_fds, crew->worker);
+}
+
+/* Returns NULL with errno: it is for the master to wait. */
+static struct pair *
+bear(struct crew *crew, unsigned slot, const struct config *config,
+    struct generation *generation)
+{
 	struct pair *pair;
 
 	if (!endpoints_inherit(&crew->endpoints, slot, config))
 		return NULL;
-	pair = pair_fork(slot, config, least_fds, run);
+	pair = make(crew, slot, config, generation);
 	if (!pair)
-		pair = pair_fork(slot, config, least_fds, run);
+		pair = make(crew, slot, config, generation);
 	if (!pair)
 		return NULL;
 	pair->next = crew->pairs;
@@ -456,10 +468,9 @@ bear(struct crew *crew, unsigned slot, const struct config *config,
 }
 
 bool
-crew_start(struct crew *crew, unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *))
+crew_start(struct crew *crew, unsigned slot, const struct config *config)
 {
-	struct pair *pair = bear(crew, slot, config, run);
+	struct pair *pair = bear(crew, slot, config, crew->generation);
 
 	if (!pair)
 		return false;
@@ -469,10 +480,10 @@ crew_start(struct crew *crew, unsigned slot, const struct config *config,
 }
 
 bool
-crew_start_next(struct crew *crew, unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *))
+crew_start_next(struct crew *crew, unsigned slot, const struct config *config)
 {
-	crew->slots[slot].next = bear(crew, slot, config, run);
+	crew->slots[slot].next =
+	    bear(crew, slot, config, crew->next_generation);
 	return crew->slots[slot].next;
 }
 
@@ -570,6 +581,7 @@ crew_kill(struct crew *crew)
 {
 	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
 		crew_end_pair(pair);
+	loading_kill(crew);
 }
 
 /* The queues are the workers' now: when one has emptied and closed its
@@ -618,9 +630,7 @@ log_overdue(const struct pair *pair)
 	else
 		log_warning("worker %u (pid %d) is still %s: killing it",
 		    pair->slot, (int)pair->worker,
-		    pair->hung	       ? "hanging"
-			: *pair->doing ? pair->doing
-				       : pair_state_names[pair->state]);
+		    pair->hung ? "hanging" : pair_state_names[pair->state]);
 }
 
 /* The worker has all that is left of the slot: it gets a standby first. */
@@ -682,6 +692,7 @@ crew_keep_time(struct crew *crew)
 		rescue(crew, pair);
 		pair_send_rest(pair, crew->now_ms);
 	}
+	loading_keep_time(crew);
 	if (crew->look_ms != 0 && crew->now_ms >= crew->look_ms)
 		hang_look(crew);
 }
@@ -716,6 +727,7 @@ crew_due_ms(const struct crew *crew)
 {
 	uint64_t due_ms = crew->look_ms, now_ms = crew->now_ms;
 
+	due_ms = clock_earlier(due_ms, loading_due_ms(crew));
 	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
 		due_ms = clock_earlier(due_ms, pair_due_ms(pair, now_ms));
 	for (unsigned i = 0; i < crew->slot_count; i++) {

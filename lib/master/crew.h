@@ -13,13 +13,13 @@
 #include "lib/base/quota.h"
 #include "lib/base/vigil.h"
 #include "lib/master/endpoint.h"
+#include "lib/master/generation.h"
 #include "lib/master/pair.h"
 #include "lib/master/restart.h"
 
 enum {
 	CREW_START_MS = 10000, /* for a standby to be at work */
 	CREW_SOON_MS = 1000,   /* for whoever waits in a slot's queue */
-	CREW_STOP_MS = 1000,   /* for a worker's services to stop */
 	CREW_TEXT = 1024,
 };
 
@@ -48,6 +48,16 @@ struct crew {
 	struct slot slots[CONFIG_WORKERS_MAX];
 	unsigned slot_count; /* no slot at or above it was ever wanted */
 	bool served[CONFIG_WORKERS_MAX]; /* as the steering knows it */
+	/* What the processes of a slot do, and those that bear slots. */
+	int (*worker)(const struct birth *);
+	int (*loader)(const struct loader_birth *);
+	struct generation *generations; /* all that there are */
+	struct generation *generation;	/* in force; NULL: none yet, or there
+					   is nothing to load */
+	struct generation *next_generation; /* of the reload under way */
+	struct restart loading;		    /* of the loader in force */
+	uint64_t load_ms;		    /* no new one before then */
+	struct backoff next_loading;
 	struct endpoints endpoints;
 	uint64_t last_move; /* its serial (moves.h) */
 	int epoll;
@@ -106,16 +116,13 @@ void crew_order_listener(struct pair *, enum control_type type,
 /* Slots are wanted from the first on; the last is retired first. */
 void crew_want(struct crew *, unsigned count);
 
-/* Starts a slot's pair; RUN is what its processes do. Returns false where that
- * failed, with errno. */
-bool crew_start(struct crew *, unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *));
+/* Starts a slot's pair. Returns false where that failed, with errno. */
+bool crew_start(struct crew *, unsigned slot, const struct config *config);
 
 /* Starts the pair that a reload gives a slot, beside the one that it has. It
  * listens and waits until crew_switch puts it in that one's place, which from
  * then on gives its connections away. */
-bool crew_start_next(struct crew *, unsigned slot, const struct config *config,
-    int (*run)(const struct pair_start *));
+bool crew_start_next(struct crew *, unsigned slot, const struct config *config);
 void crew_switch(struct crew *, struct slot *);
 void crew_dismiss_next(struct slot *);
 

@@ -11,6 +11,7 @@
 #include "lib/master/hang.h"
 #include "lib/master/hear.h"
 #include "lib/master/lending.h"
+#include "lib/master/loading.h"
 #include "lib/master/moves.h"
 
 /* A batch of events can be many deaths long, where many clients send what
@@ -71,9 +72,8 @@ log_death(struct crew *crew, const struct pair *pair, const struct death *death,
 		log_warning("%" PRIu64 " more deaths of workers in a call of "
 			    "their service were not logged",
 		    withheld);
-	log_warning("worker %u (pid %d) %s%s%s; %s%s%s%s", pair->slot, (int)pid,
-	    pair_death(death->status).text, *pair->doing ? " while " : "",
-	    pair->doing, describe_successor(pair),
+	log_warning("worker %u (pid %d) %s; %s%s%s%s", pair->slot, (int)pid,
+	    pair_death(death->status).text, describe_successor(pair),
 	    service ? " (it was in a call of " : "", service ? service : "",
 	    service ? ")" : "");
 }
@@ -94,7 +94,6 @@ bury_worker(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	}
 	crew->slots[pair->slot].takeovers++;
 	log_death(crew, pair, &death, pid);
-	*pair->doing = '\0';
 	crew_order_takeover(crew, pair, verdict);
 }
 
@@ -106,7 +105,7 @@ ended_as_ordered(const struct crew *crew, const struct pair *pair, int status)
 	    slot_open_connections(pair->memory, pair->fds) == 0;
 }
 
-/* How a process ended, and over what: as it has said, or was heard to do. */
+/* How a process ended, and why, as it has said. */
 struct end {
 	char text[CREW_TEXT - 64];
 };
@@ -114,16 +113,9 @@ struct end {
 static struct end
 describe_end(const struct crew *crew, const struct pair *pair, int status)
 {
-	const bool told = *pair->failure, busy = !told && *pair->doing;
 	struct end end;
 	int length = snprintf(end.text, sizeof end.text, "%s%s%s",
-	    pair_death(status).text,
-	    told       ? ": "
-		: busy ? " while "
-		       : "",
-	    told       ? pair->failure
-		: busy ? pair->doing
-		       : "");
+	    pair_death(status).text, *pair->failure ? ": " : "", pair->failure);
 
 	if (pair->overdue)
 		snprintf(end.text + length, sizeof end.text - (size_t)length,
@@ -141,22 +133,11 @@ is_hopeless(const struct slot *slot, const struct pair *pair)
 		restart_is_hopeless(&slot->restart));
 }
 
-/* Only where code of a service fails by itself does the server end for good: a
- * kill, or a wait that was in vain, can be of the moment. */
-static bool
-is_permanent(const struct pair *pair, int status)
-{
-	const bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-
-	return pair->useless || (*pair->doing && !killed);
-}
-
 static void
 give_up_slot(struct crew *crew, struct slot *slot, const struct pair *pair,
-    int status, const char *end)
+    const char *end)
 {
-	crew->exit_status =
-	    is_permanent(pair, status) ? CONTROL_EXIT_PERMANENT : 1;
+	crew->exit_status = pair->useless ? CONTROL_EXIT_PERMANENT : 1;
 	if (pair->useless && *pair->failure)
 		snprintf(
 		    crew->given_up, sizeof crew->given_up, "%s", pair->failure);
@@ -202,7 +183,7 @@ bury_beginner(struct crew *crew, struct pair *pair, int status, pid_t pid)
 	}
 	delay_ms = crew_put_off(crew, slot, 0);
 	if (is_hopeless(slot, pair)) {
-		give_up_slot(crew, slot, pair, status, end.text);
+		give_up_slot(crew, slot, pair, end.text);
 		return;
 	}
 	log_warning("worker %u (pid %d) %s; restarting in %" PRIu64 " ms",
@@ -304,12 +285,26 @@ take_off_list(struct crew *crew, const struct pair *pair)
 	*link = pair->next;
 }
 
+/* Its loader has died with the order in hand, or could not clone it: another
+ * try is made. */
+static void
+bury_unborn(struct crew *crew, struct slot *slot, struct pair *pair)
+{
+	if (pair == slot->next)
+		backoff_begin(&slot->birth, crew->now_ms);
+	else if (!crew->ending)
+		crew_put_off_start(crew, slot);
+	pair->state = PAIR_ENDING;
+}
+
 /* All of a pair's processes are dead. What it has counted stays. */
 static void
 bury_pair(struct crew *crew, struct pair *pair)
 {
 	struct slot *slot = &crew->slots[pair->slot];
 
+	if (pair->state == PAIR_STARTING)
+		bury_unborn(crew, slot, pair);
 	slot_add_counters(pair->memory, &slot->past);
 	slot_add_counts(pair->memory, crew->past);
 	if (pair == slot->pair)
@@ -355,6 +350,8 @@ hear_all(struct crew *crew)
 {
 	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
 		hear_pair(crew, pair);
+	for (struct generation *g = crew->generations; g; g = g->next)
+		generation_hear(g, crew->now_ms);
 }
 
 /* The last words may have been a pair's last, whoever's death this is. */
@@ -373,6 +370,7 @@ death_bury_all_gone(struct crew *crew)
 static void
 reap(struct crew *crew, pid_t pid)
 {
+	struct generation *generation;
 	struct pair *pair;
 	int status;
 
@@ -382,6 +380,8 @@ reap(struct crew *crew, pid_t pid)
 		return; /* cannot be: it has been seen dead */
 	if (pair)
 		died(crew, pair, pid, status);
+	else if ((generation = loading_of(crew, pid)))
+		generation_died(generation, pid, status, crew->now_ms);
 	death_bury_all_gone(crew);
 }
 
@@ -391,7 +391,10 @@ take_stop(struct crew *crew, pid_t pid)
 {
 	siginfo_t info;
 	struct pair *pair = crew_pair_of(crew, pid);
+	struct generation *generation = loading_of(crew, pid);
 
+	if (generation)
+		generation->halted = true;
 	if (!child_look(pid, WSTOPPED | WCONTINUED, &info) ||
 	    info.si_pid == 0 || !pair)
 		return;

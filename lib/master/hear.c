@@ -61,7 +61,6 @@ take_ready(
 	if (pair->state != PAIR_STARTING)
 		return;
 	pair->deadline_ms = 0;
-	*pair->doing = '\0';
 	pair->state = PAIR_READY;
 	know_standby(crew, pair, message->standby, message->value);
 	if (crew->slots[pair->slot].pair == pair)
@@ -94,13 +93,12 @@ take_failed(
 }
 
 static void
-take_doing(
+take_born(
     struct crew *crew, struct pair *pair, const struct control_message *message)
 {
-	memcpy(pair->doing, message->text, sizeof pair->doing);
-	if (message->value != 0)
-		pair->deadline_ms = clock_earlier(
-		    pair->deadline_ms, crew->now_ms + CREW_STOP_MS);
+	(void)crew;
+	if (pair->state == PAIR_STARTING && pair->worker == 0)
+		pair->worker = message->pid;
 }
 
 /* A worker leaves a duplicate of what it was told to open, and no other: the
@@ -202,6 +200,7 @@ static const struct rule {
 	void (*take_fd)(struct crew *, struct pair *,
 	    const struct control_message *, int fd); /* owns it */
 } rules[] = {
+	[CONTROL_BORN] = { AT_WORKERS, .take = take_born },
 	[CONTROL_LISTENING] = { AT_WORKERS | BY_WORKER,
 	    .take_fd = take_listening },
 	[CONTROL_READY] = { AT_WORKERS | BY_WORKER, .take = take_ready },
@@ -210,7 +209,6 @@ static const struct rule {
 	[CONTROL_WAKE] = { AT_WORKERS | BY_WORKER, .take = take_wake },
 	[CONTROL_CLOSED] = { AT_WORKERS | BY_WORKER, .take = take_closed },
 	[CONTROL_MOVED] = { AT_WORKERS | BY_WORKER, .take = take_moved },
-	[CONTROL_DOING] = { AT_WORKERS, .take = take_doing },
 	[CONTROL_FAILED] = { AT_WORKERS, .take = take_failed },
 };
 

@@ -1,12 +1,11 @@
 #include "lib/master/moves.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/memfd.h"
 #include "lib/slot/move.h"
 
 enum { AGAIN_MS = 1000 }; /* until what nobody could take is given again */
@@ -24,31 +23,6 @@ struct move {
 };
 
 /* ---- what a move is made of ---------------------------------------------- */
-
-#ifndef MFD_NOEXEC_SEAL
-#define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
-#endif
-
-/* Sealed in size: whoever reads it would die of one that has shrunk. */
-static int
-make_parcels(void)
-{
-	static const char name[] = "preforkd-move";
-	const unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-	int fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
-
-	if (fd < 0 && errno == EINVAL)
-		fd = memfd_create(name, flags);
-	if (fd < 0)
-		return -1;
-	if (ftruncate(fd, MOVE_PARCELS_BYTES) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-		0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
-}
 
 static void
 close_one(int *fd)
@@ -77,7 +51,7 @@ make_move(void)
 	socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
 	move->give = ends[0];
 	move->take = ends[1];
-	move->parcels = make_parcels();
+	move->parcels = memfd_of_size("preforkd-move", MOVE_PARCELS_BYTES);
 	if (move->give >= 0 && move->parcels >= 0)
 		return move;
 	close_duplicates(move);

@@ -1,21 +1,16 @@
 #include "lib/master/pair.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "lib/base/child.h"
 #include "lib/base/clock.h"
-#include "lib/base/close.h"
-#include "lib/base/cpus.h"
 #include "lib/base/log.h"
 
 const char *const pair_state_names[] = {
@@ -37,108 +32,6 @@ pair_fds(const struct config *config, unsigned *wanted)
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit); /* up to the hard limit: allowed */
 	return limit.rlim_max < *wanted ? (unsigned)limit.rlim_max : *wanted;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	return **(int *const *)a - **(int *const *)b;
-}
-
-/* Moves the slot's ends down to the first numbers behind the standard streams
- * and closes all others. The master may have so many that theirs would lie
- * beyond the slot's table. */
-static void
-keep_only(int *ends[PAIR_ENDS])
-{
-	int next = STDERR_FILENO + 1;
-
-	qsort(ends, PAIR_ENDS, sizeof *ends, compare);
-	for (int i = 0; i < PAIR_ENDS; i++, next++) {
-		if (*ends[i] != next)
-			dup3(*ends[i], next, O_CLOEXEC); /* within the limit */
-		*ends[i] = next;
-	}
-	close_between((unsigned)next, ~0U);
-}
-
-/* Only the master acts on these, also where a terminal or systemd sends them to
- * the whole group. */
-static void
-reset_signals(void)
-{
-	static const int ignored[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM,
-		SIGUSR1, SIGTTIN, SIGTTOU };
-	sigset_t none;
-
-	for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
-		signal(ignored[i], SIG_IGN);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-/* The master is never pinned: where it may run its workers may. */
-void
-pair_place(pid_t master, unsigned n, bool pinned)
-{
-	size_t wanted_size, actual_size;
-	cpu_set_t *wanted = cpus_of(master, &wanted_size);
-	cpu_set_t *actual = cpus_of(0, &actual_size);
-
-	if (wanted && actual && wanted_size == actual_size) {
-		if (pinned)
-			cpus_choose(wanted, wanted_size, n);
-		if (!CPU_EQUAL_S(wanted_size, wanted, actual) &&
-		    sched_setaffinity(0, wanted_size, wanted) < 0)
-			log_warning("cannot choose a CPU: %s", strerror(errno));
-	}
-	CPU_FREE(wanted); /* NULL, too: free(3) */
-	CPU_FREE(actual);
-}
-
-/* Where memory runs out the kernel's OOM killer is to take a slot, which the
- * master makes anew, and never the master. What it had, as from systemd's
- * OOMScoreAdjust=, is added to; whatever is cloned from here inherits it. To
- * raise it needs no privilege, but the file is root's while the process is not
- * dumpable (proc(5), /proc/pid). */
-static void
-volunteer_for_oom(void)
-{
-	enum { BEFORE_THE_MASTER = 500, MOST = 1000 };
-	int fd, length, score = 0, dumpable = prctl(PR_GET_DUMPABLE);
-	char text[16] = "";
-
-	prctl(PR_SET_DUMPABLE, 1);
-	fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
-	prctl(PR_SET_DUMPABLE, dumpable == 1);
-	if (fd < 0)
-		return; /* no /proc: all are alike then */
-	if (read(fd, text, sizeof text - 1) > 0)
-		score = atoi(text) + BEFORE_THE_MASTER;
-	length = snprintf(text, sizeof text, "%d", score < MOST ? score : MOST);
-	if (pwrite(fd, text, (size_t)length, 0) < 0)
-		log_warning("cannot raise oom_score_adj: %s", strerror(errno));
-	close(fd);
-}
-
-static _Noreturn void
-become_worker(struct pair_start *start, int (*run)(const struct pair_start *))
-{
-	int *ends[PAIR_ENDS] = { &start->control, &start->waiting };
-	struct rlimit limit = { .rlim_cur = start->memory->fds };
-
-	/* The master's death by any means is ours; it may be over already. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != start->master)
-		_exit(0);
-	keep_only(ends);
-	volunteer_for_oom();
-	reset_signals();
-	limit.rlim_max = start->memory->fds;
-	setrlimit(RLIMIT_NOFILE, &limit); /* lowers both: cannot fail */
-	log_limit(start->config->log_level);
-	pair_place(start->master, start->slot, start->config->pin_cpus);
-	_exit(run(start)); /* what exit(3) would do is the master's to do */
 }
 
 struct pair_ends
@@ -183,15 +76,10 @@ fail(struct pair *pair, const int theirs[PAIR_ENDS])
 	return NULL;
 }
 
-struct pair *
-pair_fork(unsigned slot, const struct config *config, unsigned least_fds,
-    int (*run)(const struct pair_start *))
+static struct pair *
+make(unsigned slot, const struct config *config, unsigned least_fds)
 {
 	struct pair *pair = calloc(1, sizeof *pair);
-	int theirs[PAIR_ENDS] = { -1, -1 };
-	struct pair_start start = {
-		.slot = slot, .master = getpid(), .config = config
-	};
 	unsigned wanted;
 
 	if (!pair)
@@ -203,19 +91,85 @@ pair_fork(unsigned slot, const struct config *config, unsigned least_fds,
 	pair->fds = pair_fds(config, &wanted);
 	if (pair->fds < least_fds)
 		pair->fds = least_fds;
+	return pair;
+}
+
+static _Noreturn void
+become_worker(struct birth *birth, int (*run)(const struct birth *))
+{
+	int *ends[PAIR_ENDS] = { &birth->control, &birth->waiting };
+
+	birth_follow(birth->master);
+	birth_keep_only(ends, PAIR_ENDS);
+	birth_leave_master();
+	birth_limit_fds(birth->memory->fds);
+	log_limit(birth->config->log_level);
+	birth_place(birth->master, birth->slot, birth->config->pin_cpus);
+	_exit(run(birth)); /* what exit(3) would do is the master's to do */
+}
+
+struct pair *
+pair_fork(unsigned slot, const struct config *config, unsigned least_fds,
+    int (*run)(const struct birth *))
+{
+	struct pair *pair = make(slot, config, least_fds);
+	int theirs[PAIR_ENDS] = { -1, -1 };
+	struct birth birth = {
+		.slot = slot, .master = getpid(), .config = config
+	};
+
+	if (!pair)
+		return NULL;
 	pair->memory = slot_map(pair->fds);
 	if (!pair->memory || make_controls(pair, theirs) < 0 ||
 	    slot_inherit(pair->memory, pair->fds, true) < 0)
 		return fail(pair, theirs);
-	start.memory = pair->memory;
-	start.control = theirs[0];
-	start.waiting = theirs[1];
+	birth.memory = pair->memory;
+	birth.control = theirs[0];
+	birth.waiting = theirs[1];
 	pair->worker = fork();
 	if (pair->worker == 0)
-		become_worker(&start, run);
+		become_worker(&birth, run);
 	if (pair->worker < 0)
 		return fail(pair, theirs);
 	slot_inherit(pair->memory, pair->fds, false); /* did so in slot_map */
+	close_ends(theirs);
+	return pair;
+}
+
+/* What the first process receives before all else. */
+static void
+send_belongings(struct pair *pair, int file, int waiting)
+{
+	const struct control_message memory = { .type = CONTROL_MEMORY,
+		.value = pair->fds };
+	const struct control_message socket = { .type = CONTROL_WAITING };
+
+	pair_send(pair, &memory, file);
+	pair_send(pair, &socket, waiting);
+}
+
+struct pair *
+pair_bear(unsigned slot, const struct config *config, unsigned least_fds,
+    struct generation *generation)
+{
+	struct pair *pair = make(slot, config, least_fds);
+	int theirs[PAIR_ENDS] = { -1, -1 };
+	int file;
+
+	if (!pair)
+		return NULL;
+	pair->memory = slot_map_file(pair->fds, &file);
+	if (!pair->memory)
+		return fail(pair, theirs);
+	if (make_controls(pair, theirs) < 0 ||
+	    generation_bear(generation, slot, theirs[0]) < 0) {
+		close(file);
+		return fail(pair, theirs);
+	}
+	pair->generation = generation;
+	send_belongings(pair, file, theirs[1]);
+	close(file);
 	close_ends(theirs);
 	return pair;
 }

@@ -11,8 +11,10 @@
 
 #include "lib/base/backoff.h"
 #include "lib/base/config.h"
+#include "lib/master/generation.h"
 #include "lib/master/outbox.h"
 #include "lib/master/verdict.h"
+#include "lib/slot/birth.h"
 #include "lib/slot/control.h"
 #include "lib/slot/slot.h"
 
@@ -33,7 +35,6 @@ enum {
 				 than its sockets hold (socket(7),
 				 wmem_default) */
 	PAIR_DEAF_MS = 10000, /* a worker that reads nothing is killed then */
-	PAIR_TEXT = sizeof(((struct control_message *)0)->text),
 };
 
 /* What the master remembers of a worker to see whether it hangs. */
@@ -50,10 +51,11 @@ struct pair {
 	unsigned slot;
 	unsigned fds; /* what the memory was mapped for */
 	struct slot_memory *memory;
-	int control;   /* the master's ends; -1 once the slot's are gone, */
-	int waiting;   /* which means that all its processes are */
-	pid_t worker;  /* 0: none, or dead */
-	pid_t standby; /* 0: none known */
+	int control; /* the master's ends; -1 once the slot's are gone, */
+	int waiting; /* which means that all its processes are */
+	struct generation *generation; /* that bears it; NULL: the master did */
+	pid_t worker;		       /* 0: none, dead, or not born yet */
+	pid_t standby;		       /* 0: none known */
 	/* Killed by us and not yet reaped. Such a one may still take a message
 	 * off the standby's socket: none is sent there meanwhile. */
 	pid_t dying[PAIR_DYING];
@@ -88,22 +90,11 @@ struct pair {
 	bool stuck;	      /* it does not move: steered away from */
 	bool standby_stopped; /* it may be */
 	struct verdict_history history;
-	char doing[PAIR_TEXT];	 /* "starting service ./mine.so", or "" */
-	char failure[PAIR_TEXT]; /* why the worker ends */
-	bool useless;		 /* to try again, it says */
-	bool overdue;		 /* it had start-timeout, and is killed */
-	bool given_up;		 /* all of it are killed, or told to end */
-	unsigned patience;	 /* messages that are still heard this time */
-};
-
-/* What a new process finds. */
-struct pair_start {
-	unsigned slot;
-	pid_t master;
-	const struct config *config;
-	int control; /* the slot's ends: its only descriptors beside 0, 1 */
-	int waiting; /* and 2 */
-	struct slot_memory *memory;
+	char failure[CONTROL_TEXT]; /* why the worker ends */
+	bool useless;		    /* to try again, it says */
+	bool overdue;		    /* it had start-timeout, and is killed */
+	bool given_up;		    /* all of it are killed, or told to end */
+	unsigned patience; /* messages that are still heard this time */
 };
 
 /*
@@ -113,7 +104,12 @@ struct pair_start {
  * LEAST_FDS. Returns the pair, in PAIR_STARTING, or NULL with errno.
  */
 struct pair *pair_fork(unsigned slot, const struct config *config,
-    unsigned least_fds, int (*run)(const struct pair_start *));
+    unsigned least_fds, int (*run)(const struct birth *));
+
+/* The same by the loader of a generation, whose clone it is. The worker says
+ * CONTROL_BORN; if the pair's control sockets end before, it was not born. */
+struct pair *pair_bear(unsigned slot, const struct config *config,
+    unsigned least_fds, struct generation *);
 
 /* Frees what the master holds of a pair. */
 void pair_free(struct pair *);
@@ -187,10 +183,6 @@ struct pair_death {
 	char text[64];
 };
 struct pair_death pair_death(int status);
-
-/* Lets this process run on the MASTER's CPUs, or where it is PINNED on the Nth
- * of them, counted round. */
-void pair_place(pid_t master, unsigned n, bool pinned);
 
 /* Raises the limit of open files to what it may be. Returns how many a worker
  * may open for CONFIG: fewer than it wants where the limit is lower. */

@@ -83,8 +83,8 @@ describe(const struct config *config, unsigned n, bool over, int status,
 		    service, pair_death(status).text);
 	else
 		snprintf(error, SERVICE_ERROR,
-		    "service %s: loading it has not ended in %" PRIu64
-		    " ms: make it faster, or raise start-timeout",
+		    "service %s: loading and starting it has not ended in "
+		    "%" PRIu64 " ms: make it faster, or raise start-timeout",
 		    service, config->start_timeout_ms);
 }
 

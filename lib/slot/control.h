@@ -1,6 +1,6 @@
 /*
- * control: what the master and a slot say to each other. This header is the
- * whole contract between them.
+ * control: what the master says to a slot and to a loader, and they to it. This
+ * header is the whole contract between them.
  *
  * A slot's two processes share their descriptors, so its two sockets
  * (SOCK_SEQPACKET pairs) belong to roles, not to processes: whoever is the
@@ -65,7 +65,19 @@ enum control_type {
 	CONTROL_TAKE_OVER, /* the worker has died; VALUE is the verdict. The
 			      SERIALth in this slot, earlier ones are void */
 
+	/* master to a slot's first process, if a loader has cloned it */
+	CONTROL_MEMORY,	 /* [fd] the slot's memory, for VALUE descriptors */
+	CONTROL_WAITING, /* [fd] the socket at which its standby will wait */
+
+	/* master to loader */
+	CONTROL_BEAR, /* [fd] clone the first process of slot VALUE: this is the
+			 slot's end of the worker's control socket */
+	CONTROL_SPEAK, /* say that you live: the master knows of no loader */
+	/* CONTROL_CLONE: the other loader has died, clone it */
+	/* CONTROL_STOP: stop the services, then end */
+
 	/* worker to master; PID is the sender, by the kernel's word */
+	CONTROL_BORN,	   /* a loader has cloned me */
 	CONTROL_LISTENING, /* [fd] has listener SERIAL: a duplicate where it has
 			      opened it */
 	CONTROL_READY,	   /* STANDBY waits, the endpoints listen */
@@ -75,11 +87,14 @@ enum control_type {
 			      is full, or is no longer */
 	CONTROL_CLOSED,	   /* listener SERIAL is closed, its queue empty */
 	CONTROL_MOVED,	   /* move SERIAL is over */
-	CONTROL_DOING,	   /* text: what of a service runs from now on, as
-			      "starting service ./mine.so"; VALUE is not 0
-			      where it is to end, and has but a moment */
 	CONTROL_FAILED,	   /* text: the cause, and it ends; VALUE is not 0 where
 			      trying again is useless for now */
+
+	/* loader to master; also CONTROL_FAILED, CONTROL_CLONED, CONTROL_BORN,
+	 * as it was told to speak, and CONTROL_READY: the services are started.
+	 * STANDBY is its spare */
+	CONTROL_DOING, /* text: what of a service runs from now on, as "starting
+			  service ./mine.so" */
 };
 
 /* How the server ends where it lacks something for now (EX_TEMPFAIL), and where
@@ -99,8 +114,10 @@ struct control_message {
 	char text[512];		/* DOING, FAILED: a string, cut if need be */
 };
 
+enum { CONTROL_TEXT = sizeof(((struct control_message *)0)->text) };
+
 /* Makes a pair of control sockets, close-on-exec: the master's end, and the
- * slot's. Returns 0, or -1 with errno. */
+ * other. Returns 0, or -1 with errno. */
 int control_pair(int pair[2]);
 
 /* Sends a message, with a duplicate of FD unless that is -1, and never waits.

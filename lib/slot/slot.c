@@ -2,6 +2,9 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+#include "lib/base/memfd.h"
 
 /* Behind the table of connections lie, each on a page of its own: */
 struct areas {
@@ -55,26 +58,61 @@ raise_fences(struct slot_memory *memory)
 	    mprotect(memory->state_fence, SLOT_PAGE, PROT_NONE) == 0;
 }
 
-struct slot_memory *
-slot_map(unsigned fds)
+/* Maps memory for FDS descriptors: of its own, or of a file. */
+static struct slot_memory *
+map(unsigned fds, int flags, int file)
 {
 	size_t size = size_of(fds);
 	struct slot_memory *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	    MAP_SHARED | MAP_NORESERVE | flags, file, 0);
 
 	if (memory == MAP_FAILED)
 		return NULL;
 	/* The other connections' bytes do not belong into a core dump. A
 	 * failure leaves only the dump larger. */
 	madvise(memory, size, MADV_DONTDUMP);
-	memory->size = size;
-	memory->fds = fds;
-	memory->magic = SLOT_MAGIC;
 	if (!raise_fences(memory) || slot_inherit(memory, fds, false) < 0) {
 		slot_unmap(memory, fds);
 		return NULL;
 	}
 	return memory;
+}
+
+static struct slot_memory *
+fill_in(struct slot_memory *memory, unsigned fds)
+{
+	if (!memory)
+		return NULL;
+	memory->size = size_of(fds);
+	memory->fds = fds;
+	memory->magic = SLOT_MAGIC;
+	return memory;
+}
+
+struct slot_memory *
+slot_map(unsigned fds)
+{
+	return fill_in(map(fds, MAP_ANONYMOUS, -1), fds);
+}
+
+struct slot_memory *
+slot_map_file(unsigned fds, int *file)
+{
+	struct slot_memory *memory = NULL;
+
+	*file = memfd_of_size("preforkd-slot", (off_t)size_of(fds));
+	if (*file < 0)
+		return NULL;
+	memory = map(fds, 0, *file);
+	if (!memory)
+		close(*file);
+	return fill_in(memory, fds);
+}
+
+struct slot_memory *
+slot_attach(unsigned fds, int file)
+{
+	return map(fds, 0, file);
 }
 
 void

@@ -205,7 +205,6 @@ struct slot_memory {
 			     room */
 	struct quota faults; /* logged, of connections closed for one */
 	uint64_t claim;	     /* the last take-over's: slot_claim_takeover */
-	uint32_t stopped;    /* not 0: the services have been told to stop */
 	uint64_t held;	     /* pages, all that were ever touched: hold.h */
 	uint64_t held_look;  /* beyond it what is held is counted: budget.h */
 	uint64_t budget;     /* pages; what held_look was reckoned for */
@@ -246,6 +245,13 @@ struct slot_memory {
  * slot_inherit says so. Returns NULL with errno.
  */
 struct slot_memory *slot_map(unsigned fds);
+
+/* The same in a FILE, a descriptor that the caller closes, for a process that
+ * is not to inherit the mapping: it attaches it. NULL with errno if that fails.
+ */
+struct slot_memory *slot_map_file(unsigned fds, int *file);
+struct slot_memory *slot_attach(unsigned fds, int file);
+
 void slot_unmap(struct slot_memory *, unsigned fds);
 
 /* Whether the children of this process from now on inherit the mapping of so

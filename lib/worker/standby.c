@@ -2,10 +2,9 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "lib/slot/birth.h"
 
 void
 standby_size_table(unsigned fds)
@@ -15,18 +14,15 @@ standby_size_table(unsigned fds)
 		close((int)fds - 1);
 }
 
-/* The system call itself: libc's fork has no flags. Nothing that its fork
- * handlers would do is missed by a process of one thread. */
-static long
+static pid_t
 clone_once(const struct loop *loop)
 {
-	long pid;
+	pid_t pid;
 	int error;
 
 	if (slot_inherit(loop->memory, loop->fds, true) < 0)
 		return -1;
-	pid = syscall(
-	    SYS_clone, CLONE_FILES | CLONE_PARENT | SIGCHLD, 0L, 0L, 0L, 0L);
+	pid = birth_clone(CLONE_FILES);
 	error = errno;
 	slot_inherit(loop->memory, loop->fds, false); /* it did so before */
 	errno = error;
@@ -36,15 +32,11 @@ clone_once(const struct loop *loop)
 pid_t
 standby_clone(const struct loop *loop, pid_t master)
 {
-	long pid = clone_once(loop);
+	pid_t pid = clone_once(loop);
 
 	if (pid < 0)
 		pid = clone_once(loop); /* then it is for the master to wait */
-	if (pid != 0)
-		return (pid_t)pid;
-	/* A clone does not inherit this; the master may be gone already. */
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (getppid() != master)
-		_exit(0);
-	return 0;
+	if (pid == 0)
+		birth_follow(master); /* a clone does not inherit that */
+	return pid;
 }

@@ -22,7 +22,7 @@ enum {
 
 enum signal_set { BY_KILL, BY_SEGV, BY_ABRT, BY_TERM, SIGNALS };
 
-enum whom { WORKERS = 1, STANDBYS = 2 };
+enum whom { WORKERS = 1, STANDBYS = 2, LOADERS = 4, ALL = 7 };
 
 /* What runs beside the server; an option each, which says how many connections
  * of it there are at a time. */
@@ -63,12 +63,13 @@ struct options {
 	uint64_t seed;
 };
 
-enum role { OTHER, WORKER, STANDBY, LEAVING, ROLES };
+enum role { OTHER, WORKER, STANDBY, LEAVING, LOADER, ROLES };
 
 struct member {
 	pid_t pid;
 	enum role role;
-	unsigned slot;
+	unsigned slot;	 /* 0 of a loader */
+	char socket[32]; /* of a loader: at which it waits */
 };
 
 /* The server's processes as they were a moment ago. */

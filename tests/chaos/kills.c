@@ -1,5 +1,6 @@
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "tests/chaos/chaos.h"
 #include "tests/common/random.h"
@@ -40,11 +41,15 @@ note_mended(struct chaos *c, const struct crew *crew)
 	}
 }
 
-/* Worker and standby, which have one table of descriptors. In the midst of a
- * take-over two of one name do: then neither is a pair's. */
+/* Worker and standby, which have one table of descriptors: in the midst of a
+ * take-over two of one name do, and then neither is a pair's. Or two loaders,
+ * which wait at one socket. */
 static bool
 are_pair(const struct member *one, const struct member *other)
 {
+	if (one->role == LOADER || other->role == LOADER)
+		return one != other && one->role == other->role &&
+		    strcmp(one->socket, other->socket) == 0;
 	return one->slot == other->slot && other->role != OTHER &&
 	    (one->role == STANDBY) != (other->role == STANDBY) &&
 	    shares_files(one->pid, other->pid);
@@ -64,17 +69,21 @@ has_mate(const struct chaos *c, const struct crew *crew, const struct member *m)
 static bool
 may_die(const struct chaos *c, const struct crew *crew, const struct member *m)
 {
-	return m->role != OTHER && !is_marked(c, m->pid) &&
-	    c->now_ms >= c->next_ms[m->slot] &&
-	    (c->opt.whom & (m->role == STANDBY ? STANDBYS : WORKERS)) &&
-	    has_mate(c, crew, m);
+	static const unsigned whom[ROLES] = { [WORKER] = WORKERS,
+		[LEAVING] = WORKERS,
+		[STANDBY] = STANDBYS,
+		[LOADER] = LOADERS };
+
+	return (c->opt.whom & whom[m->role]) && !is_marked(c, m->pid) &&
+	    c->now_ms >= c->next_ms[m->slot] && has_mate(c, crew, m);
 }
 
 static void
 note_kill(struct chaos *c, const struct member *m)
 {
 	c->kills[m->role]++;
-	c->killed_ms[m->slot] = c->now_ms;
+	if (m->role != LOADER)
+		c->killed_ms[m->slot] = c->now_ms;
 	if (c->opt.log != NULL)
 		dprintf(c->log, "chaos: a signal to %s %u (pid %d)\n",
 		    role_names[m->role], m->slot, (int)m->pid);
@@ -121,7 +130,7 @@ uint64_t
 kills_of_all(const struct chaos *c)
 {
 	return c->kills[OTHER] + c->kills[WORKER] + c->kills[STANDBY] +
-	    c->kills[LEAVING];
+	    c->kills[LEAVING] + c->kills[LOADER];
 }
 
 /* Does what is due. Where nobody may be killed yet it looks again soon. */

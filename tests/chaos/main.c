@@ -60,7 +60,7 @@ main(int argc, char *argv[])
 				      .reloads = 20,
 				      .connections = { [STREAMS] = 200 },
 				      .by = { [BY_KILL] = true },
-				      .whom = WORKERS | STANDBYS } };
+				      .whom = ALL } };
 
 	c.opt.seed = (uint64_t)clock_ms();
 	options_read(&c.opt, argc, argv);

@@ -12,7 +12,7 @@ static const char help[] =
     "  --kills N         or until so many signals have been sent\n"
     "  --interval MS     between two of them (10)\n"
     "  --signals LIST    at random one of KILL,SEGV,ABRT,TERM (KILL)\n"
-    "  --whom WHOM       workers, standbys, both or nobody (both)\n"
+    "  --whom WHOM       workers, standbys, loaders, all or nobody (all)\n"
     "  --reloads N       SIGHUPs in ten seconds (20)\n"
     "  --emfile          the workers run out of descriptors\n"
     "Connections at a time of each load\n"
@@ -71,12 +71,13 @@ option_whom(struct options *o, const char *name)
 	static const char *const names[] = { [0] = "nobody",
 		[WORKERS] = "workers",
 		[STANDBYS] = "standbys",
-		[WORKERS | STANDBYS] = "both" };
+		[LOADERS] = "loaders",
+		[ALL] = "all" };
 
-	for (o->whom = 0; o->whom < 4; o->whom++)
-		if (strcmp(name, names[o->whom]) == 0)
+	for (o->whom = 0; o->whom <= ALL; o->whom++)
+		if (names[o->whom] && strcmp(name, names[o->whom]) == 0)
 			return;
-	misuse("whom", name, "workers, standbys, both or nobody");
+	misuse("whom", name, "workers, standbys, loaders, all or nobody");
 }
 
 enum kind { TEXT, NUMBER, SIGNAL_LIST, WHOM, EMFILE, HELP };

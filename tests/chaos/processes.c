@@ -10,7 +10,10 @@
 #include "tests/common/clock.h"
 
 const char *const role_names[ROLES] = {
-	[WORKER] = "worker", [STANDBY] = "standby", [LEAVING] = "leaving"
+	[WORKER] = "worker",
+	[STANDBY] = "standby",
+	[LEAVING] = "leaving",
+	[LOADER] = "loader",
 };
 
 /* Reads a small file of a process; "" where there is none. */
@@ -57,6 +60,18 @@ read_children(char *text, size_t size, pid_t pid)
 	read_proc(text, size, pid, name);
 }
 
+/* Loaders of one generation wait at one socket, which has the first number. */
+static void
+read_socket(struct member *m)
+{
+	char path[32];
+	ssize_t length;
+
+	snprintf(path, sizeof path, "/proc/%d/fd/3", (int)m->pid);
+	length = readlink(path, m->socket, sizeof m->socket - 1);
+	m->socket[length > 0 ? length : 0] = '\0';
+}
+
 /* A zombie has no title. */
 static void
 crew_add(const struct chaos *c, struct crew *crew, pid_t pid)
@@ -65,11 +80,13 @@ crew_add(const struct chaos *c, struct crew *crew, pid_t pid)
 	char title[LINE], role[16];
 
 	read_proc(title, sizeof title, pid, "cmdline");
-	if (sscanf(title, "preforkd: %15s %u", role, &m.slot) == 2 &&
+	if (sscanf(title, "preforkd: %15s %u", role, &m.slot) >= 1 &&
 	    m.slot < SLOTS)
 		for (m.role = ROLES - 1; m.role > OTHER; m.role--)
 			if (strcmp(role, role_names[m.role]) == 0)
 				break;
+	if (m.role == LOADER)
+		read_socket(&m);
 	if (!is_marked(c, pid))
 		crew->have[m.role][m.slot]++;
 	if (crew->count < CREW)
@@ -88,14 +105,18 @@ crew_read(const struct chaos *c, struct crew *crew)
 		crew_add(c, crew, pid);
 }
 
-/* A worker and a standby for each slot, and nothing else; zombies count. */
+/* A worker and a standby for each slot, the loaders of one generation if there
+ * is something to load, and nothing else; zombies count. */
 static bool
 crew_is_whole(const struct crew *crew, uint64_t workers)
 {
+	const unsigned loaders = crew->have[LOADER][0];
+
 	for (unsigned i = 0; i < workers; i++)
 		if (crew->have[WORKER][i] != 1 || crew->have[STANDBY][i] != 1)
 			return false;
-	return crew->count == 2 * workers;
+	return crew->count == 2 * workers + loaders &&
+	    (loaders == 0 || loaders == 2);
 }
 
 bool

@@ -139,8 +139,10 @@ static int
 judge_kills(struct chaos *c)
 {
 	printf("  kills: %" PRIu64 " of workers, %" PRIu64
-	       " of standbys, %" PRIu64 " of leaving ones",
-	    c->kills[WORKER], c->kills[STANDBY], c->kills[LEAVING]);
+	       " of standbys, %" PRIu64 " of leaving ones, %" PRIu64
+	       " of loaders",
+	    c->kills[WORKER], c->kills[STANDBY], c->kills[LEAVING],
+	    c->kills[LOADER]);
 	if (c->opt.by[BY_TERM])
 		printf(
 		    ", %" PRIu64 " TERM, which they ignore", c->kills[OTHER]);

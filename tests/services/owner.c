@@ -12,6 +12,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -51,6 +52,30 @@ close_standard(void)
 		close(fd);
 }
 
+static void *
+wait_for_ever(void *unused)
+{
+	pause();
+	return unused;
+}
+
+static void *
+return_at_once(void *unused)
+{
+	return unused;
+}
+
+static void
+start_thread(bool joined)
+{
+	pthread_t thread;
+
+	pthread_create(
+	    &thread, NULL, joined ? return_at_once : wait_for_ever, NULL);
+	if (joined)
+		pthread_join(thread, NULL);
+}
+
 static const char *
 obey(const char *word)
 {
@@ -68,6 +93,13 @@ obey(const char *word)
 			open("/dev/null", O_RDONLY | O_CLOEXEC);
 	else if (strcmp(word, "bare") == 0)
 		close_standard();
+	else if (strcmp(word, "thread") == 0)
+		start_thread(false);
+	else if (strcmp(word, "joined") == 0)
+		start_thread(true);
+	else if (strcmp(word, "disconnect") == 0)
+		for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+			close(fd);
 	else if (strcmp(word, "fail") == 0)
 		return "it was told to fail";
 	else if (strcmp(word, "crash") == 0)

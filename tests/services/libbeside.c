@@ -1,0 +1,7 @@
+const char *beside_says(void);
+
+const char *
+beside_says(void)
+{
+	return "beside\n";
+}
