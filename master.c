@@ -467,7 +467,7 @@ start(struct master *m, unsigned number, const struct config *config)
 	uint64_t delay_ms;
 	int error;
 
-	if (crew->now_ms < slot->restart_ms ||
+	if (crew->births >= CREW_BIRTHS || crew->now_ms < slot->restart_ms ||
 	    !loading_can_bear(config, crew->generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, config) &&
 		crew_is_starting(crew)) ||
@@ -519,7 +519,8 @@ reconcile_next(struct master *m, unsigned number)
 	struct crew *crew = &m->crew;
 	struct slot *slot = &crew->slots[number];
 
-	if (slot->next || !backoff_is_over(&slot->birth, crew->now_ms) ||
+	if (slot->next || crew->births >= CREW_BIRTHS ||
+	    !backoff_is_over(&slot->birth, crew->now_ms) ||
 	    !loading_can_bear(&m->next, crew->next_generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, &m->next) &&
 		crew_is_starting(crew)) ||
@@ -769,6 +770,8 @@ time_left(struct master *m)
 	struct crew *crew = &m->crew;
 	uint64_t due_ms = crew_due_ms(crew), wake_ms;
 
+	if (crew->births >= CREW_BIRTHS)
+		return 0; /* others are to be begun, it may be */
 	if (m->phase == RELOADING)
 		due_ms = clock_earlier(due_ms, m->reload_due_ms);
 	if (m->phase == RELOADING || m->end_due)
@@ -817,6 +820,7 @@ loop(struct master *m)
 
 	for (;;) {
 		m->crew.now_ms = vigil_now(&m->crew.vigil, clock_ms());
+		m->crew.births = 0;
 		for (int i = 0; i < count; i++)
 			handle(m, events[i].data.fd);
 		keep_time(m); /* nobody is late whose word has come */

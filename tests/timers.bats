@@ -28,7 +28,13 @@ counted() {
 	wait_until stream_says answered
 	wait_until have_ticked 2500
 	grep 'counter ticks' "$LOG" | tail -n 3
+	none_was_early
 	end_stream
+}
+
+# A timer may come late where there is much to do, and never before its time.
+none_was_early() {
+	[ -z "$(counted 'ticks too early')" ]
 }
 
 @test "timers over kills: none is lost" {
@@ -37,6 +43,7 @@ counted() {
 	wait_until stream_says answered
 	kill_workers 20
 	wait_until have_ticked 1000
+	none_was_early
 	end_stream
 }
 

@@ -447,6 +447,7 @@ bear(struct crew *crew, unsigned slot, const struct config *config,
 		pair = make(crew, slot, config, generation);
 	if (!pair)
 		return NULL;
+	crew->births++;
 	pair->next = crew->pairs;
 	crew->pairs = pair;
 	if (crew->slot_count <= slot)

@@ -21,6 +21,9 @@ enum {
 	CREW_START_MS = 10000, /* for a standby to be at work */
 	CREW_SOON_MS = 1000,   /* for whoever waits in a slot's queue */
 	CREW_TEXT = 1024,
+	/* Pairs that are begun between two looks at what has happened: each
+	 * takes a millisecond or two, and a death waits for so long. */
+	CREW_BIRTHS = 4,
 };
 
 struct slot {
@@ -59,6 +62,7 @@ struct crew {
 	uint64_t load_ms;		    /* no new one before then */
 	struct backoff next_loading;
 	struct endpoints endpoints;
+	unsigned births;    /* since the last look */
 	uint64_t last_move; /* its serial (moves.h) */
 	int epoll;
 	struct vigil vigil; /* time in which the master did not look is left

@@ -354,6 +354,22 @@ hear_all(struct crew *crew)
 		generation_hear(g, crew->now_ms);
 }
 
+/* What was said before PID died: its own last words, and those that name it. It
+ * may be one that nobody has named yet. */
+static void
+hear_of(struct crew *crew, pid_t pid)
+{
+	struct generation *generation = loading_of(crew, pid);
+	struct pair *pair = crew_pair_of(crew, pid);
+
+	if (pair)
+		hear_pair(crew, pair);
+	else if (generation)
+		generation_hear(generation, crew->now_ms);
+	else
+		hear_all(crew);
+}
+
 /* The last words may have been a pair's last, whoever's death this is. */
 void
 death_bury_all_gone(struct crew *crew)
@@ -374,7 +390,7 @@ reap(struct crew *crew, pid_t pid)
 	struct pair *pair;
 	int status;
 
-	hear_all(crew);
+	hear_of(crew, pid);
 	pair = crew_pair_of(crew, pid);
 	if (!child_reap(pid, &status))
 		return; /* cannot be: it has been seen dead */

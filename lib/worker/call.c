@@ -7,6 +7,7 @@
 #include "lib/base/log.h"
 #include "lib/slot/hold.h"
 #include "lib/slot/timers.h"
+#include "lib/worker/schedule.h"
 
 /* What a service holds for as long as a call lasts. */
 struct preforkd_conn {
@@ -176,7 +177,7 @@ preforkd_timer(struct preforkd_conn *conn, uint32_t ms)
 
 	if (ms > month_ms)
 		ms = month_ms;
-	conn->outcome->timer_ms = ms == 0 ? 0 : conn->loop->now_ms + ms;
+	conn->outcome->timer_ms = ms == 0 ? 0 : schedule_after(conn->loop, ms);
 }
 
 void

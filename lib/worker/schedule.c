@@ -13,6 +13,15 @@ enum {
 	TIMERS = 256, /* are served before events have their turn */
 };
 
+/* What has been missed so far stays missed: only a look finds more. */
+uint64_t
+schedule_after(const struct loop *loop, uint64_t ms)
+{
+	const uint64_t begun_ms = 1; /* the one that clock_ms() has cut off */
+
+	return clock_ms() - loop->memory->vigil.missed_ms + begun_ms + ms;
+}
+
 void
 schedule_look(struct loop *loop)
 {

@@ -15,6 +15,10 @@
 /* What time it is in this slot; also moves loop->now_ms there. */
 void schedule_look(struct loop *);
 
+/* The time in MS from now, and not from when the loop has looked: the calls of
+ * others since then are none of a timer's time. */
+uint64_t schedule_after(const struct loop *, uint64_t ms);
+
 /* Does what is due at loop->now_ms; of many timers some, and the rest at the
  * next call. */
 void schedule_keep(struct loop *);

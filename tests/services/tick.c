@@ -49,21 +49,20 @@ tick_input(struct preforkd_conn *conn, const unsigned char *bytes, size_t count)
 }
 
 static const char *
-class_of(uint64_t late_ms)
+class_of(uint64_t now_ms, uint64_t due_ms)
 {
-	return late_ms <= 20 ? "ticks at most 20 ms late"
-	    : late_ms <= 100 ? "ticks at most 100 ms late"
-			     : "ticks later than that";
+	return now_ms < due_ms	     ? "ticks too early"
+	    : now_ms <= due_ms + 20  ? "ticks at most 20 ms late"
+	    : now_ms <= due_ms + 100 ? "ticks at most 100 ms late"
+				     : "ticks later than that";
 }
 
 static void
 tick_timer(struct preforkd_conn *conn)
 {
 	struct tick *tick = preforkd_state(conn);
-	uint64_t now_ms = clock_ms();
 
-	preforkd_count(conn,
-	    class_of(now_ms > tick->due_ms ? now_ms - tick->due_ms : 0), 1);
+	preforkd_count(conn, class_of(clock_ms(), tick->due_ms), 1);
 	if (++tick->ticks == 3)
 		preforkd_count(conn, "third ticks", 1);
 	wind(conn);
