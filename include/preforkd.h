@@ -21,7 +21,8 @@
  * - a call that takes longer than `hang-timeout` costs its connection, too, and
  *   the others of its worker wait for so long;
  * - a call whose process is killed from outside is made again, on the same
- *   bytes and the state from before.
+ *   bytes and the state from before; if it is killed in it for the fourth time,
+ *   that is taken for the call's own fault, and the connection is closed.
  *
  * So a call may be made more than once, and only the last one counts. What it
  * does beside (a write to a file, a message to another server) is not undone.

@@ -12,7 +12,7 @@ setup_suite() {
 	for program in "$PREFORKD" "$TEST_PROGRAMS"/{stream,sockopts,no_ipv6} \
 		"$TEST_PROGRAMS"/{notify_socket,provoke,preforkd-crash} \
 		"$TEST_PROGRAMS"/{chaos,every_instruction} \
-		"$EXAMPLES"/{line,http,gateway}.so; do
+		"$EXAMPLES"/{line,http,gateway,visits}.so; do
 		if [[ ! -x $program ]]; then
 			echo "$program: not there: run 'make test'"
 			return 1

@@ -274,7 +274,7 @@ processes_are_left() {
 	start_server --workers 2
 	start_stream --connections 20 --bytes 1 --hold --allow-cut
 	wait_until stream_says answered
-	start_killer --whom both
+	start_killer --whom all
 	wait_until log_has_times 20 'its standby takes over'
 	kill -KILL "$MASTER"
 	wait_until group_is_gone "$MASTER"
