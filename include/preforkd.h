@@ -120,9 +120,9 @@ struct preforkd_service {
 
 	/*
 	 * Once for a start of the server and for each reload, before any
-	 * client: read files, make tables. ARGUMENT is what stands behind the service's
-	 * name in `listen`, or "". Returns NULL, or why it cannot be: that
-	 * message is logged, and the start or the reload fails, everything
+	 * client: read files, make tables. ARGUMENT is what stands behind the
+	 * service's name in `listen`, or "". Returns NULL, or why it cannot be:
+	 * that message is logged, and the start or the reload fails, everything
 	 * being as before. It has `start-timeout`, 90 s by default; what takes
 	 * longer, crashes or exits is logged with the service's name. A server
 	 * that has been ready once tries again; a first start is given up after
