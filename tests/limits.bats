@@ -196,6 +196,26 @@ is_retiring() {
 	not log_has 'killing it|was killed'
 }
 
+@test "the log says that connections cannot go, how many and why, and they go later" {
+	start_server --workers 2
+	start_conversing 20 50
+	prlimit --pid "$MASTER" --fsize=200000:unlimited
+	reload
+	wait_until log_has 'warning .*: worker 0 cannot give [0-9]+ connections? to other workers: .*: raise LimitFSIZE= or ulimit -f; they stay where they are, served by the code of before the reload'
+	prlimit --pid "$MASTER" --fsize=unlimited:unlimited
+	wait_until not first_titled leaving
+	end_conversing 20
+	[ "$(log_count 'worker 0 cannot give')" -eq 1 ]
+}
+
+@test "the same where nobody has room for them" {
+	start_server --workers 2 --max-connections 2
+	start_stream --connections 40 --bytes 100 --hold --allow-cut
+	wait_until are_full 2
+	kill -TTOU "$MASTER"
+	wait_until log_has 'warning .*: worker 1 cannot give 2 connections to other workers: no other worker has room: raise max-connections; they stay where they are, served$'
+}
+
 @test "--backlog is the listener's queue" {
 	start_server --workers 1 --backlog 77
 	[ "$(ss -Hltn "sport = :$PORT" | awk '{ print $3 }')" -eq 77 ]

@@ -2,13 +2,19 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/log.h"
 #include "lib/base/memfd.h"
 #include "lib/slot/move.h"
 
-enum { AGAIN_MS = 1000 }; /* until what nobody could take is given again */
+enum {
+	AGAIN_MS = 1000,       /* until what nobody could take is given again */
+	STAY_MS = 5000,	       /* until it is told that none of them goes, */
+	STAY_AGAIN_MS = 60000, /* and told again */
+};
 
 struct move {
 	uint64_t serial;
@@ -40,6 +46,7 @@ close_duplicates(struct move *move)
 	close_one(&move->parcels);
 }
 
+/* Returns NULL with errno. */
 static struct move *
 make_move(void)
 {
@@ -116,6 +123,7 @@ begin(struct crew *crew, struct pair *giver, struct pair *taker, uint64_t count)
 	move->seen = move->had;
 	move->keep = move->had - count;
 	taker->taking = giver->giving = move;
+	giver->stay.cause = NULL;
 	moves_brief(taker);
 	moves_brief(giver);
 	return true;
@@ -141,8 +149,9 @@ end_taking(struct move *move)
 }
 
 static void
-put_off(struct crew *crew, struct pair *giver)
+put_off(struct crew *crew, struct pair *giver, const char *cause)
 {
+	giver->stay.cause = cause;
 	giver->give_ms = crew->now_ms + AGAIN_MS;
 	giver->deadline_ms = 0;
 	giver->gave = true;
@@ -169,7 +178,7 @@ giver_is_done(struct crew *crew, struct pair *giver)
 {
 	if (slot_open_connections(giver->memory, giver->fds) >=
 	    giver->giving->had)
-		put_off(crew, giver);
+		put_off(crew, giver, NULL);
 	end_giving(giver->giving);
 }
 
@@ -178,7 +187,7 @@ static void
 taker_is_done(struct crew *crew, struct pair *taker)
 {
 	if (taker->taking->giver)
-		put_off(crew, taker->taking->giver);
+		put_off(crew, taker->taking->giver, NULL);
 	end_taking(taker->taking);
 }
 
@@ -240,6 +249,23 @@ find_taker(const struct crew *crew, const struct pair *giver, unsigned *takers)
 	return best;
 }
 
+_Static_assert(MOVE_PARCELS_BYTES == 2 << 20, "as is said below");
+
+/* With what remedies it. */
+static const char *
+cause_of(int error)
+{
+	switch (error) {
+	case EMFILE:
+		return "too many open files: raise LimitNOFILE= or ulimit -Hn";
+	case EFBIG:
+		return "a file of 2 MiB is too large: raise LimitFSIZE= or "
+		       "ulimit -f";
+	default:
+		return strerror(error);
+	}
+}
+
 /* Each that can take gets the same, one after the other. */
 static void
 give(struct crew *crew, struct pair *giver)
@@ -253,7 +279,8 @@ give(struct crew *crew, struct pair *giver)
 	if (open == 0)
 		return;
 	if (!taker) {
-		put_off(crew, giver);
+		put_off(crew, giver,
+		    "no other worker has room: raise max-connections");
 		return;
 	}
 	share = (open + takers - 1) / takers;
@@ -261,14 +288,64 @@ give(struct crew *crew, struct pair *giver)
 	if (begin(crew, giver, taker, share < room ? share : room))
 		giver->deadline_ms = crew->now_ms + CREW_START_MS;
 	else
-		put_off(crew, giver);
+		put_off(crew, giver, cause_of(errno));
+}
+
+/* ---- what stays ---------------------------------------------------------- */
+
+/* As far as its memory can be believed. */
+static unsigned
+count_staying(const struct crew *crew, const struct pair *giver)
+{
+	const struct slot_memory *memory = giver->memory;
+	const bool all = may_take_all(crew, giver);
+	unsigned count = 0;
+
+	for (unsigned fd = 0; fd < giver->fds && fd < memory->fds_used; fd++) {
+		const struct connection *c = &memory->connections[fd];
+
+		count += connection_is_open(c) &&
+		    (all || !(c->flags & CONNECTION_MORE));
+	}
+	return count;
+}
+
+static void
+warn_of_staying(const struct pair *giver, unsigned count)
+{
+	log_warning("worker %u cannot give %u connection%s to other workers: "
+		    "%s; they stay where they are, served%s",
+	    giver->slot, count, log_plural(count),
+	    giver->stay.cause
+		? giver->stay.cause
+		: "a worker is busy, or lacks descriptors or memory",
+	    giver->old ? " by the code of before the reload" : "");
+}
+
+static void
+look(struct crew *crew, struct pair *giver)
+{
+	struct pair_stay *stay = &giver->stay;
+	uint64_t open = slot_open_connections(giver->memory, giver->fds);
+	bool none_has_gone = stay->look_ms != 0 && open >= stay->open;
+	unsigned staying = none_has_gone ? count_staying(crew, giver) : 0;
+
+	if (staying > 0)
+		warn_of_staying(giver, staying);
+	stay->open = open;
+	stay->look_ms = crew->now_ms + (staying > 0 ? STAY_AGAIN_MS : STAY_MS);
 }
 
 void
 moves_reconcile(struct crew *crew)
 {
-	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
-		if (pair->state == PAIR_RETIRING && !pair->giving &&
-		    !pair->taking_over && crew->now_ms >= pair->give_ms)
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next) {
+		if (pair->state != PAIR_RETIRING)
+			continue;
+		if (!pair->giving && !pair->taking_over &&
+		    crew->now_ms >= pair->give_ms)
 			give(crew, pair);
+		if (crew->now_ms >= pair->stay.look_ms)
+			look(crew, pair);
+	}
 }

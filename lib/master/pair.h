@@ -46,6 +46,13 @@ struct pair_watch {
 	uint64_t cpu_ms;   /* that the worker had run until then */
 };
 
+/* Of a pair whose connections are to go to others (moves.c). */
+struct pair_stay {
+	uint64_t look_ms;  /* then to look whether any have gone; 0: not yet */
+	uint64_t open;	   /* so many it had at the last look */
+	const char *cause; /* of the last try to give some; or NULL */
+};
+
 struct pair {
 	struct pair *next; /* of all that there are */
 	unsigned slot;
@@ -80,7 +87,8 @@ struct pair {
 	uint64_t clone_logged_ms; /* that there is no standby; 0: never */
 	/* Of connections: to another slot, and from one; or NULL (moves.h). */
 	struct move *giving, *taking;
-	uint64_t give_ms;     /* no move of its connections before then */
+	uint64_t give_ms; /* no move of its connections before then */
+	struct pair_stay stay;
 	struct outbox outbox; /* to the worker */
 	uint64_t deaf_ms;     /* nothing was taken of it since then */
 	unsigned lent;	      /* how many listeners it serves for others */
