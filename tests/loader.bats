@@ -197,50 +197,12 @@ kill_loaders() {
 }
 
 @test "--check starts and stops what is named" {
+	export ASAN_OPTIONS=handle_segv=0
+	ulimit -c 0
 	run -0 "$PREFORKD" --check --listen "127.0.0.1:0=$(own memory)"
 	[[ $output == *'owner: started'*'owner: stopped'* ]]
 	run -1 "$PREFORKD" --check --listen "127.0.0.1:0=$(own fail)"
 	[[ $output == *'owner.so:fail: it was told to fail'* ]]
 	run -1 "$PREFORKD" --check --listen "127.0.0.1:0=$(own crash)"
 	[[ $output == *'owner.so: the process that loaded it was killed by SIGSEGV'* ]]
-}
-
-# --- where an object may lie -------------------------------------------------------
-
-@test "an object's libraries may lie beside it" {
-	mkdir there
-	cp "$TEST_PROGRAMS"/beside.so "$TEST_PROGRAMS"/libbeside.so there
-	start_server --listen "127.0.0.1:0=there/beside.so" --workers 2 \
-		--listen "127.0.0.1:0=there/beside.so:another argument"
-	[ "$(echo x | nc -N "$HOST" "$PORT")" = beside ]
-	reload
-	[ "$(echo x | nc -N "$HOST" "$PORT")" = beside ]
-}
-
-# in_namespace COMMANDS: with mounts of their own.
-in_namespace() {
-	unshare --map-root-user --mount sh -ec "$1"
-}
-
-@test "an object on a file system that is mounted noexec is refused" {
-	mkdir there
-	run -1 in_namespace "mount -t tmpfs -o noexec tmpfs there
-		cp '$TEST_PROGRAMS/probe-1.so' there
-		'$PREFORKD' --check --listen 127.0.0.1:0=there/probe-1.so"
-	[[ $output == *'probe-1.so: cannot read it: its file system is mounted noexec'* ]]
-}
-
-@test "an object is loaded without /proc, too" {
-	run -0 in_namespace "mount -t tmpfs tmpfs /proc
-		'$PREFORKD' --check --listen '127.0.0.1:0=$TEST_PROGRAMS/probe-1.so'"
-	[[ $output == *'workers = '* ]]
-}
-
-# There is no copy then, and the file itself can be loaded but once.
-@test "the same with two arguments is refused without /proc" {
-	run -78 in_namespace "mount -t tmpfs tmpfs /proc
-		exec '$PREFORKD' --workers 1 \
-			--listen '127.0.0.1:0=$TEST_PROGRAMS/probe-1.so:one' \
-			--listen '127.0.0.1:0=$TEST_PROGRAMS/probe-1.so:two'"
-	[[ $output == *'give the other address a file of its own'* ]]
 }
