@@ -36,7 +36,6 @@
 #include "lib/master/moves.h"
 #include "lib/master/notify.h"
 #include "lib/master/room.h"
-#include "lib/worker/loader.h"
 #include "worker.h"
 
 enum {
@@ -1020,12 +1019,6 @@ begin(struct master *m, const struct inherited *inherited, int *status)
 	return true;
 }
 
-static int
-load(const struct loader_birth *birth)
-{
-	return loader_run(birth, worker_run);
-}
-
 int
 master_run(const struct config_source *source, const struct config *config,
     const struct inherited *inherited)
@@ -1044,7 +1037,7 @@ master_run(const struct config_source *source, const struct config *config,
 	note_terminals(m);
 	m->crew.config = *config;
 	m->crew.worker = worker_run;
-	m->crew.loader = load;
+	m->crew.loader = worker_load;
 	if (open_loop(m))
 		status = begin(m, inherited, &status) ? loop(m) : status;
 	activation_free(&m->crew.endpoints.activation);

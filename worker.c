@@ -28,6 +28,7 @@
 #include "lib/worker/exchange.h"
 #include "lib/worker/give.h"
 #include "lib/worker/intake.h"
+#include "lib/worker/loader.h"
 #include "lib/worker/order.h"
 #include "lib/worker/output.h"
 #include "lib/worker/own.h"
@@ -665,4 +666,10 @@ worker_run(const struct birth *from)
 		role = role == STANDBY ? stand_by(&w) : work(&w);
 	output_flush();
 	return w.status;
+}
+
+int
+worker_load(const struct loader_birth *from)
+{
+	return loader_run(from, worker_run);
 }

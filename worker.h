@@ -12,4 +12,8 @@
  */
 int worker_run(const struct birth *birth);
 
+/* The life of a loader, and of the workers that it clones, which call
+ * worker_run. Returns the exit status. */
+int worker_load(const struct loader_birth *birth);
+
 #endif
