@@ -127,20 +127,39 @@ is_settled() {
 	LAUNCHER=(prlimit --nofile=100:100)
 	cp "$TEST_PROGRAMS/probe-1.so" probe.so
 	start_server --workers 1 --listen 127.0.0.1:0=./probe.so
-	local conn line i
+	local conn line fd fds=()
 	exec {conn}<>"/dev/tcp/$HOST/$PORT"
 	echo 'add 1' >&"$conn"
 	read -r -t "$PATIENCE" -u "$conn" line
-	for i in {1..120}; do
-		exec {i}<>"/dev/tcp/$HOST/$PORT"
+	for _ in {1..120}; do
+		exec {fd}<>"/dev/tcp/$HOST/$PORT"
+		fds+=("$fd")
 	done
 	wait_until log_has '1 of 1 workers full, .*; raise LimitNOFILE'
 	cp "$TEST_PROGRAMS/probe-2.so" probe.new
 	mv probe.new probe.so
 	reload
+	# Which one the new worker has no room for is not said.
 	echo 'add 2' >&"$conn"
 	read -r -t "$PATIENCE" -u "$conn" line
-	[ "$line" = 'v2 3' ]
+	[[ $line == 'v'[12]' 3' ]]
+	for fd in "${fds[@]}"; do
+		exec {fd}>&-
+	done
+	wait_until hears_from "$conn" 'v2 3'
+	wait_until has_no_old_worker
+}
+
+# hears_from FD LINE: it answers so when nothing is added.
+hears_from() {
+	local line
+	echo 'add 0' >&"$1"
+	read -r -t "$PATIENCE" -u "$1" line
+	[[ $line == "$2" ]]
+}
+
+has_no_old_worker() {
+	[[ -z $(titled leaving) ]]
 }
 
 @test "with few descriptors connections move to other slots, too" {
