@@ -27,9 +27,10 @@ is_lost_now(int32_t *fd, uint64_t cookie)
 bool
 ends_are_there(struct loop *loop, struct move_end *end)
 {
-	bool lost = is_lost_now(&end->fd, end->cookie) |
-	    is_lost_now(&end->parcels, end->parcels_cookie);
+	bool lost = is_lost_now(&end->fd, end->cookie);
 
+	if (is_lost_now(&end->parcels, end->parcels_cookie))
+		lost = true;
 	if (lost && !loop->broken)
 		log_error("a service (the last that was called: %s) has closed "
 			  "what connections move by, which is the server's: "
