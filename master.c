@@ -466,7 +466,7 @@ start(struct master *m, unsigned number, const struct config *config)
 	uint64_t delay_ms;
 	int error;
 
-	if (crew->births >= CREW_BIRTHS || crew->now_ms < slot->restart_ms ||
+	if (!crew_may_bear(crew) || crew->now_ms < slot->restart_ms ||
 	    !loading_can_bear(config, crew->generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, config) &&
 		crew_is_starting(crew)) ||
@@ -518,7 +518,7 @@ reconcile_next(struct master *m, unsigned number)
 	struct crew *crew = &m->crew;
 	struct slot *slot = &crew->slots[number];
 
-	if (slot->next || crew->births >= CREW_BIRTHS ||
+	if (slot->next || !crew_may_bear(crew) ||
 	    !backoff_is_over(&slot->birth, crew->now_ms) ||
 	    !loading_can_bear(&m->next, crew->next_generation) ||
 	    (!endpoints_has_all(&crew->endpoints, number, &m->next) &&
@@ -596,6 +596,7 @@ reconcile(struct master *m)
 		give_up(m);
 	if (m->phase == ENDING) {
 		reconcile_end(m);
+		loading_reconcile(crew); /* nobody is born any more */
 		return;
 	}
 	if (m->phase == STARTING && all_serve(crew))
@@ -608,6 +609,7 @@ reconcile(struct master *m)
 	     (m->phase == RELOADING && i < m->next.workers);
 	     i++)
 		reconcile_slot(m, i);
+	loading_reconcile(crew); /* a reload may have failed */
 	moves_reconcile(crew);
 	room_steer(crew);
 }

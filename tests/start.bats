@@ -192,3 +192,22 @@ kill_loaders() {
 	wait_until has_pairs 2
 	adds
 }
+
+# The loader is in `start`, and reads no order.
+@test "TERM ends a server whose services never start" {
+	launch_probe hang
+	wait_until has_loaders 1
+	kill -TERM "$MASTER"
+	PATIENCE=20 server_ends_with 0
+	[ "$(log_count 'loader')" -eq 0 ]
+}
+
+@test "a hundred and twenty workers of one object" {
+	install_probe
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	start_server --config conf --workers 120 --max-connections 100
+	adds
+	reload
+	adds
+	not log_has 'error|cannot'
+}

@@ -421,6 +421,16 @@ watch(struct crew *crew, struct pair *pair)
 	return true;
 }
 
+bool
+crew_may_bear(const struct crew *crew)
+{
+	unsigned unborn = 0;
+
+	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
+		unborn += pair->state == PAIR_STARTING && pair->worker == 0;
+	return crew->births < CREW_BIRTHS && unborn < CREW_UNBORN;
+}
+
 static struct pair *
 make(const struct crew *crew, unsigned slot, const struct config *config,
     struct generation *generation)

@@ -24,6 +24,9 @@ enum {
 	/* Pairs that are begun between two looks at what has happened: each
 	 * takes a millisecond or two, and a death waits for so long. */
 	CREW_BIRTHS = 4,
+	/* Orders to bear that a loader has not carried out: its socket has room
+	 * for more. */
+	CREW_UNBORN = 32,
 };
 
 struct slot {
@@ -119,6 +122,9 @@ void crew_order_listener(struct pair *, enum control_type type,
 
 /* Slots are wanted from the first on; the last is retired first. */
 void crew_want(struct crew *, unsigned count);
+
+/* True if another pair may be begun now: not too many at once. */
+bool crew_may_bear(const struct crew *);
 
 /* Starts a slot's pair. Returns false where that failed, with errno. */
 bool crew_start(struct crew *, unsigned slot, const struct config *config);

@@ -290,9 +290,12 @@ take_off_list(struct crew *crew, const struct pair *pair)
 static void
 bury_unborn(struct crew *crew, struct slot *slot, struct pair *pair)
 {
-	if (pair == slot->next)
+	if (pair == slot->next) {
 		backoff_begin(&slot->birth, crew->now_ms);
-	else if (!crew->ending)
+		if (backoff_is_long(&slot->birth))
+			snprintf(crew->failure, sizeof crew->failure,
+			    "the loader cannot clone worker %u", pair->slot);
+	} else if (!crew->ending)
 		crew_put_off_start(crew, slot);
 	pair->state = PAIR_ENDING;
 }
