@@ -607,18 +607,25 @@ open_loop(struct worker *w)
 	return 0;
 }
 
-/* What has to be loaded the loader has loaded. */
+/* What has to be loaded the loader has loaded, and started. Returns 0 or the
+ * exit status. */
 static int
 take_services(struct worker *w, const struct services *loaded)
 {
 	const struct services_witness nobody = { NULL, NULL };
+	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
 	char cause[SERVICE_ERROR];
 
-	if (loaded)
+	if (loaded) {
 		w->services = *loaded;
-	else if (!services_load(&w->services, &w->config, &nobody, cause))
-		return fail(w, 0, cause); /* cannot be: they are built in */
-	return 0;
+		return 0;
+	}
+	if (services_load(&w->services, &w->config, &nobody, cause) &&
+	    services_start(&w->services, &w->config, &nobody, cause))
+		return 0;
+	snprintf(message.text, sizeof message.text, "%s", cause);
+	tell(w, &message, -1);
+	return 1;
 }
 
 /* The first process of a slot is its worker. Once it has all descriptors that

@@ -220,6 +220,8 @@ announce(const struct services_witness *witness, const char *what,
 	const char *argument = config_argument(config, n);
 	char doing[SERVICE_ERROR];
 
+	if (!witness->about_to)
+		return;
 	snprintf(doing, sizeof doing, "%s service %s%s%s", what,
 	    text_tail(config_service(config, n), PATH_SHOWN),
 	    *argument ? ":" : "", text_tail(argument, PATH_SHOWN));

@@ -47,7 +47,7 @@ struct services {
 };
 
 /* Is told before code of a service runs, which may never come back: DOING is
- * "loading service ./mine.so:argument". */
+ * "loading service ./mine.so:argument". About_to may be NULL. */
 struct services_witness {
 	void (*about_to)(void *context, const char *doing);
 	void *context;
