@@ -154,7 +154,7 @@ build_constructor() {
 	[[ $stderr == *'service ./abort.so: the process that loaded it was killed by SIGABRT'* ]]
 	[[ $stderr == *'service ./exit.so: the process that loaded it exited with status 0'* ]]
 	[[ $stderr == *'service ./hang.so: loading and starting it has not ended in 2000 ms: '*'start-timeout'* ]]
-	[[ $stderr == *'service ./close.so: loading it has not ended in 2000 ms'* ]]
+	[[ $stderr == *'service ./close.so: loading and starting it has not ended in 2000 ms'* ]]
 	[[ $stderr != *good.so* ]]
 }
 
