@@ -279,3 +279,32 @@ is_retiring() {
 	wait_until stream_says answered 2
 	end_stream 2
 }
+
+# The old worker may write no file: no parcel, so no batch is ever sent.
+@test "connections that cannot be given are served meanwhile, and go later" {
+	allow_error 'cannot give'
+	cp "$TEST_PROGRAMS/probe-1.so" probe.so
+	start_server --workers 1 --listen 127.0.0.1:0=./probe.so
+	local conn line pid
+	exec {conn}<>"/dev/tcp/$HOST/$PORT"
+	echo 'add 1' >&"$conn"
+	read -r -t "$PATIENCE" -u "$conn" line
+	for pid in $(worker_pids) $(standby_pids); do
+		prlimit --pid "$pid" --fsize=0:
+	done
+	cp "$TEST_PROGRAMS/probe-2.so" probe.new
+	mv probe.new probe.so
+	kill -HUP "$MASTER"
+	wait_until titled_leaving
+	for _ in {1..20}; do
+		hears_from "$conn" 'v1 1'
+	done
+	pid=$(titled leaving)
+	prlimit --pid "$pid" --fsize=unlimited:
+	wait_until hears_from "$conn" 'v2 1'
+	wait_until log_has ' reloaded: '
+}
+
+titled_leaving() {
+	[[ -n $(titled leaving) ]]
+}

@@ -206,3 +206,15 @@ kill_loaders() {
 	run -1 "$PREFORKD" --check --listen "127.0.0.1:0=$(own crash)"
 	[[ $output == *'owner.so: the process that loaded it was killed by SIGSEGV'* ]]
 }
+
+@test "a loader that cannot go on leaves nobody behind" {
+	install_probe 1
+	echo 'listen = 127.0.0.1:0=./probe.so' >conf
+	expect_error 'reload failed: loader exited with status 1 while starting service'
+	start_server --config conf --workers 1
+	echo "listen = 127.0.0.1:0=$(own disconnect)" >conf
+	reload
+	wait_until has_loaders 2
+	holds_for 1 has_loaders 2
+	[ "$(versions)" = 'v1 5' ]
+}

@@ -295,8 +295,11 @@ bury_unborn(struct crew *crew, struct slot *slot, struct pair *pair)
 		if (backoff_is_long(&slot->birth))
 			snprintf(crew->failure, sizeof crew->failure,
 			    "the loader cannot clone worker %u", pair->slot);
-	} else if (!crew->ending)
+	} else if (!crew->ending) {
 		crew_put_off_start(crew, slot);
+		if (is_hopeless(slot, pair))
+			give_up_slot(crew, slot, pair, "could not be cloned");
+	}
 	pair->state = PAIR_ENDING;
 }
 

@@ -120,6 +120,18 @@ bury_lost(struct crew *crew, const struct generation *g)
 		  "their services as they are read now; HUP makes all alike");
 }
 
+/* Orders to bear that nobody has read keep the slot's sockets open, if a
+ * process of a service holds the loader's. */
+static void
+give_up_unborn(struct crew *crew)
+{
+	for (struct pair *pair = crew->pairs; pair; pair = pair->next)
+		if (pair->generation && pair->worker == 0 &&
+		    pair->state == PAIR_STARTING && !pair->given_up &&
+		    pair->generation->state > GENERATION_READY)
+			crew_give_up(pair);
+}
+
 static void
 reconcile_current(struct crew *crew)
 {
@@ -187,6 +199,7 @@ sweep(struct crew *crew)
 void
 loading_reconcile(struct crew *crew)
 {
+	give_up_unborn(crew);
 	reconcile_current(crew);
 	sweep(crew);
 }

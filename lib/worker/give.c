@@ -230,8 +230,30 @@ end_batch(struct loop *loop)
 	store(give->count, 0);
 }
 
-/* What the kernel lacks it may have soon. Where the socket is full, or the
- * taker has gone, there is something to read at it. */
+/* What happened meanwhile was not heeded: the kernel reports it anew. */
+static void
+keep(struct loop *loop, struct giving *giving)
+{
+	giving->refused = true;
+	if (loop->memory->give.count == 0)
+		return;
+	for (uint32_t n = 0; n < loop->memory->give.count; n++) {
+		int fd;
+		struct connection *c = connection_of_batch(loop, n, &fd);
+
+		if (!c)
+			continue;
+		c->flags &= (uint16_t)~CONNECTION_LEAVING;
+		exchange_arm(loop, fd);
+		timers_note(loop->memory, fd, c->timer_ms);
+	}
+	store(loop->memory->sweep_wanted, 1);
+	end_batch(loop);
+}
+
+/* What the kernel lacks it may have soon. A predecessor may have sent the
+ * batch: then it is sent again, and stays on its way until it is. Where the
+ * socket is full, or the taker has gone, there is something to read at it. */
 static void
 send_batch(struct loop *loop, struct giving *giving)
 {
@@ -243,6 +265,11 @@ send_batch(struct loop *loop, struct giving *giving)
 	giving->again_ms = 0;
 	mark_batch(loop);
 	giving->sent = pack_batch(loop, &batch, fds);
+	if (!giving->sent && giving->fresh) {
+		keep(loop, giving); /* they are served while memory lacks */
+		return;
+	}
+	giving->fresh = false;
 	if (giving->sent && batch.count == 0)
 		end_batch(loop); /* all were let go before a death */
 	else if (giving->sent)
@@ -264,27 +291,6 @@ let_go(struct loop *loop)
 		if (connection_of_batch(loop, n, &fd))
 			exchange_close(loop, fd, CLOSE_HANDED);
 	}
-	end_batch(loop);
-}
-
-/* What happened meanwhile was not heeded: the kernel reports it anew. */
-static void
-keep(struct loop *loop, struct giving *giving)
-{
-	giving->refused = true;
-	if (loop->memory->give.count == 0)
-		return;
-	for (uint32_t n = 0; n < loop->memory->give.count; n++) {
-		int fd;
-		struct connection *c = connection_of_batch(loop, n, &fd);
-
-		if (!c)
-			continue;
-		c->flags &= (uint16_t)~CONNECTION_LEAVING;
-		exchange_arm(loop, fd);
-		timers_note(loop->memory, fd, c->timer_ms);
-	}
-	store(loop->memory->sweep_wanted, 1);
 	end_batch(loop);
 }
 
@@ -330,6 +336,7 @@ give_next(struct loop *loop, struct giving *giving, bool stay)
 	if (give->count == 0 && !stay && !giving->refused &&
 	    give->end.parcels > 0) {
 		giving->sent = false;
+		giving->fresh = true;
 		name_batch(loop);
 	}
 	if (give->count == 0) {

@@ -12,7 +12,8 @@
 #include "lib/worker/loop.h"
 
 struct giving {
-	bool sent;	   /* the batch that is named */
+	bool fresh;	   /* nobody has sent the batch that is named yet */
+	bool sent;	   /* it is sent */
 	bool refused;	   /* the taker has no place, or has gone */
 	uint64_t again_ms; /* to try again then what lacked something; or 0 */
 };

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/base/log.h"
@@ -45,15 +46,45 @@ tell_doing(void *context, const char *doing)
 	tell(context, &message);
 }
 
+/* What a worker cannot do without: files to move connections by, descriptors to
+ * accept them. */
+static const int limited[] = { RLIMIT_FSIZE, RLIMIT_NOFILE };
+enum { LIMITS = sizeof limited / sizeof limited[0] };
+
+static void
+note_limits(struct rlimit limits[LIMITS])
+{
+	for (int i = 0; i < LIMITS; i++)
+		getrlimit(limited[i], &limits[i]); /* cannot fail */
+}
+
+static bool
+restore_limits(const struct rlimit limits[LIMITS], char error[SERVICE_ERROR])
+{
+	for (int i = 0; i < LIMITS; i++)
+		if (setrlimit(limited[i], &limits[i]) < 0) {
+			snprintf(error, SERVICE_ERROR,
+			    "service %s: it has lowered a limit of files, "
+			    "which cannot be raised again: expected it to "
+			    "change none (preforkd.h)",
+			    services_running);
+			return false;
+		}
+	return true;
+}
+
 static bool
 load(struct loader *l)
 {
 	const struct services_witness witness = { tell_doing, l };
 	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
 	char error[SERVICE_ERROR];
+	struct rlimit limits[LIMITS];
 
+	note_limits(limits);
 	if (services_load(&l->services, l->config, &witness, error) &&
-	    services_start(&l->services, l->config, &witness, error))
+	    services_start(&l->services, l->config, &witness, error) &&
+	    restore_limits(limits, error))
 		return true;
 	snprintf(message.text, sizeof message.text, "%s", error);
 	tell(l, &message);
@@ -163,8 +194,10 @@ bear(const struct loader *l, unsigned slot, int control, int *status)
 {
 	pid_t pid;
 
-	if (control < 0)
-		return false; /* no descriptor was left for it */
+	if (control < 0) {
+		log_warning("cannot clone worker %u: no descriptor left", slot);
+		return false;
+	}
 	pid = clone_self();
 	if (pid == 0) {
 		*status = begin(l, slot, control);
@@ -198,6 +231,8 @@ obey(struct loader *l)
 	int fd, status, result;
 
 	while ((result = control_receive(l->control, &message, &fd, 0)) != 0) {
+		if (result < 0 && errno != EPROTO)
+			return 1; /* a service has closed it */
 		if (result > 0 && message.type == CONTROL_BEAR) {
 			if (bear(l, (unsigned)message.value, fd, &status))
 				return status;
@@ -221,6 +256,7 @@ loader_run(const struct loader_birth *from, int (*run)(const struct birth *))
 		.config = from->config,
 		.control = from->control,
 		.run = run };
+	const struct control_message alive = { .type = CONTROL_BORN };
 	bool loaded;
 
 	take_name();
@@ -228,7 +264,7 @@ loader_run(const struct loader_birth *from, int (*run)(const struct birth *))
 	loaded = load(&l);
 	output_flush();	 /* or each clone would say it once more */
 	standard_fill(); /* before a listener, or a client, is there */
-	if (!loaded || !clone_spare(&l, CONTROL_READY))
+	if (!loaded || !tell(&l, &alive) || !clone_spare(&l, CONTROL_READY))
 		return 1;
 	return obey(&l);
 }
