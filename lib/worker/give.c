@@ -11,11 +11,7 @@
 #include "lib/worker/exchange.h"
 #include "lib/worker/order.h"
 
-enum {
-	AGAIN_MS = 10,
-	/* Of a batch: each of them stands still for as long as all take. */
-	GIVE_BATCH = 64,
-};
+enum { AGAIN_MS = 10 };
 
 bool
 give_begin(struct loop *loop, struct giving *giving,
@@ -55,7 +51,7 @@ most_of_message(int fd)
 	most = (size_t)room / 4 / sizeof(struct parcel_label);
 	if (most < 1)
 		return 1;
-	return most < GIVE_BATCH ? most : GIVE_BATCH;
+	return most < MOVE_BATCH ? most : MOVE_BATCH;
 }
 
 static uint64_t
