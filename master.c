@@ -405,11 +405,19 @@ complete_reload(struct master *m)
 	end_reload(m);
 }
 
+/* The loader has a deadline of its own. */
+static void
+load_next(struct master *m)
+{
+	if (!loading_next(&m->crew, &m->next))
+		await_ready(m);
+}
+
 static void
 reconcile_reload(struct master *m)
 {
-	if (m->phase == RELOADING && !loading_next(&m->crew, &m->next))
-		await_ready(m); /* the loader has a deadline of its own */
+	if (m->phase == RELOADING)
+		load_next(m);
 	if (m->phase == RELOADING && *m->crew.failure)
 		fail_reload(m, m->crew.failure);
 	if (m->phase == RELOADING && are_all_reload_ready(m))
@@ -420,7 +428,9 @@ reconcile_reload(struct master *m)
 	if (m->phase == SWITCHING && !is_switching(m))
 		complete_reload(m);
 	if (m->phase == SERVING && m->reload_wanted)
-		begin_reload(m); /* last: it may have waited for the others */
+		begin_reload(m); /* it may have waited for the others */
+	if (m->phase == RELOADING)
+		load_next(m); /* at once: nothing else may wake us */
 }
 
 /* ---- reconcile ---------------------------------------------------------- */

@@ -218,3 +218,9 @@ kill_loaders() {
 	holds_for 1 has_loaders 2
 	[ "$(versions)" = 'v1 5' ]
 }
+
+# Nothing but the signal wakes the master: no file is read, and nobody works.
+@test "a reload of an idle server begins at once" {
+	start_probe --workers 1 --hang-timeout 1h --start-timeout 1h
+	reload
+}
