@@ -25,8 +25,8 @@ enum generation_state {
 };
 
 enum {
-	GENERATION_LOADERS = 2,	      /* the loader, and its spare */
-	GENERATION_STOP_MS = 1000,    /* for services to stop */
+	GENERATION_LOADERS = 2,	     /* the loader, and its spare */
+	GENERATION_STOP_MS = 1000,   /* for services to stop */
 	GENERATION_ANSWER_MS = 3000, /* for a loader that we do not know of */
 	GENERATION_END = CONTROL_TEXT + 256,
 };

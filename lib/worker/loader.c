@@ -48,29 +48,29 @@ tell_doing(void *context, const char *doing)
 
 /* What a worker cannot do without: files to move connections by, descriptors to
  * accept them. */
-static const int limited[] = { RLIMIT_FSIZE, RLIMIT_NOFILE };
-enum { LIMITS = sizeof limited / sizeof limited[0] };
+struct limits {
+	struct rlimit file_bytes, fds;
+};
 
+/* Cannot fail: the resources and the addresses are good. */
 static void
-note_limits(struct rlimit limits[LIMITS])
+note_limits(struct limits *limits)
 {
-	for (int i = 0; i < LIMITS; i++)
-		getrlimit(limited[i], &limits[i]); /* cannot fail */
+	getrlimit(RLIMIT_FSIZE, &limits->file_bytes);
+	getrlimit(RLIMIT_NOFILE, &limits->fds);
 }
 
 static bool
-restore_limits(const struct rlimit limits[LIMITS], char error[SERVICE_ERROR])
+restore_limits(const struct limits *limits, char error[SERVICE_ERROR])
 {
-	for (int i = 0; i < LIMITS; i++)
-		if (setrlimit(limited[i], &limits[i]) < 0) {
-			snprintf(error, SERVICE_ERROR,
-			    "service %s: it has lowered a limit of files, "
-			    "which cannot be raised again: expected it to "
-			    "change none (preforkd.h)",
-			    services_running);
-			return false;
-		}
-	return true;
+	if (setrlimit(RLIMIT_FSIZE, &limits->file_bytes) == 0 &&
+	    setrlimit(RLIMIT_NOFILE, &limits->fds) == 0)
+		return true;
+	snprintf(error, SERVICE_ERROR,
+	    "service %s: it has lowered a limit of files, which cannot be "
+	    "raised again: expected it to change none (preforkd.h)",
+	    services_running);
+	return false;
 }
 
 static bool
@@ -79,12 +79,12 @@ load(struct loader *l)
 	const struct services_witness witness = { tell_doing, l };
 	struct control_message message = { .type = CONTROL_FAILED, .value = 1 };
 	char error[SERVICE_ERROR];
-	struct rlimit limits[LIMITS];
+	struct limits limits;
 
-	note_limits(limits);
+	note_limits(&limits);
 	if (services_load(&l->services, l->config, &witness, error) &&
 	    services_start(&l->services, l->config, &witness, error) &&
-	    restore_limits(limits, error))
+	    restore_limits(&limits, error))
 		return true;
 	snprintf(message.text, sizeof message.text, "%s", error);
 	tell(l, &message);
