@@ -3,7 +3,6 @@
 #ifndef PREFORKD_MEMFD_H
 #define PREFORKD_MEMFD_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 /* A file that code can be mapped from. Returns its descriptor, close-on-exec,

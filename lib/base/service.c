@@ -109,12 +109,13 @@ complain(char error[SERVICE_ERROR], const char *path, const char *format, ...)
 
 /* ---- shared objects ------------------------------------------------------ */
 
+/* FILE is at PATH, whose absolute path is WHERE. */
 static const struct preforkd_service *
-find_table(const char *path, unsigned n, int file, char error[SERVICE_ERROR])
+find_table(const char *path, const char *where, int file, unsigned n,
+    char error[SERVICE_ERROR])
 {
 	const char *cause;
-	void *table,
-	    *object = object_load(services_locate(path).text, file, n, &cause);
+	void *object = object_load(where, file, n, &cause), *table;
 
 	if (!object) {
 		complain(error, path,
@@ -154,8 +155,7 @@ is_valid(const char *path, const struct preforkd_service *table,
 	return false;
 }
 
-/* ---- threads --------------------------------------------------------------
- */
+/* ---- threads ------------------------------------------------------------ */
 
 /* A directory has a link from each one in it (fs/proc/base.c,
  * proc_task_getattr). 0 without /proc. */
@@ -190,19 +190,20 @@ has_no_thread(const char *path, unsigned before, char error[SERVICE_ERROR])
 static const struct preforkd_service *
 load_object(const char *path, unsigned n, char error[SERVICE_ERROR])
 {
+	const struct service_path where = services_locate(path);
 	const unsigned threads = threads_count();
 	const struct preforkd_service *table;
 	const char *cause;
-	int file = object_open(services_locate(path).text, &cause);
+	int file = object_open(where.text, &cause);
 
 	if (file < 0) {
 		complain(error, path,
 		    "cannot read it: %s: expected the path of a shared "
 		    "object%s",
-		    cause, find_hidden(services_locate(path).text));
+		    cause, find_hidden(where.text));
 		return NULL;
 	}
-	table = find_table(path, n, file, error);
+	table = find_table(path, where.text, file, n, error);
 	if (!table || !is_valid(path, table, error) ||
 	    !has_no_thread(path, threads, error))
 		return NULL;

@@ -426,9 +426,11 @@ crew_may_bear(const struct crew *crew)
 {
 	unsigned unborn = 0;
 
+	if (crew->births >= CREW_BIRTHS)
+		return false;
 	for (const struct pair *pair = crew->pairs; pair; pair = pair->next)
 		unborn += pair->state == PAIR_STARTING && pair->worker == 0;
-	return crew->births < CREW_BIRTHS && unborn < CREW_UNBORN;
+	return unborn < CREW_UNBORN;
 }
 
 static struct pair *

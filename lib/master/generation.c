@@ -81,23 +81,26 @@ generation_free(struct generation *g)
 	free(g);
 }
 
-/* Where PID is remembered, or NULL. */
-static pid_t *
-find(struct generation *g, pid_t pid)
+/* Which place PID has, or -1; of 0: a place that is free. */
+static int
+find(const struct generation *g, pid_t pid)
 {
 	for (int i = 0; i < GENERATION_LOADERS; i++)
 		if (g->loaders[i] == pid)
-			return &g->loaders[i];
-	return NULL;
+			return i;
+	return -1;
 }
 
 bool
 generation_has(const struct generation *g, pid_t pid)
 {
-	for (int i = 0; i < GENERATION_LOADERS; i++)
-		if (g->loaders[i] == pid)
-			return pid > 0;
-	return false;
+	return pid > 0 && find(g, pid) >= 0;
+}
+
+static bool
+lacks_one(const struct generation *g)
+{
+	return find(g, 0) >= 0;
 }
 
 static bool
@@ -109,8 +112,7 @@ has_any(const struct generation *g)
 bool
 generation_is_gone(const struct generation *g)
 {
-	return !has_any(g) && g->state != GENERATION_LOADING &&
-	    g->state != GENERATION_READY && g->state != GENERATION_STOPPING;
+	return !has_any(g) && g->state > GENERATION_STOPPING;
 }
 
 /* They are ours, as they have not been reaped. */
@@ -190,12 +192,12 @@ lose(struct generation *g)
 static void
 know(struct generation *g, pid_t pid)
 {
-	pid_t *free_place = find(g, 0);
+	int place = find(g, 0);
 
 	if (generation_has(g, pid) || !pair_is_child(pid))
 		return;
-	if (free_place)
-		*free_place = pid;
+	if (place >= 0)
+		g->loaders[place] = pid;
 	else
 		kill(pid, SIGKILL); /* ours, as it has not been reaped */
 }
@@ -208,7 +210,7 @@ know_speaker(struct generation *g, pid_t pid, uint64_t now_ms)
 		return;
 	know(g, pid);
 	g->deadline_ms = 0;
-	if (find(g, 0))
+	if (lacks_one(g))
 		order_clone(g, now_ms);
 }
 
@@ -218,7 +220,7 @@ know_spare(struct generation *g, pid_t pid, uint64_t error, uint64_t now_ms)
 	if (pid > 0) {
 		backoff_end(&g->clone);
 		know(g, pid);
-		if (find(g, 0))
+		if (lacks_one(g))
 			order_clone(g, now_ms); /* it has died already */
 		return;
 	}
@@ -263,11 +265,12 @@ take(struct generation *g, const struct control_message *message,
 static void
 hear_end(struct generation *g)
 {
-	hang_up(g);
 	if (g->state == GENERATION_READY)
 		lose(g);
 	else if (g->state == GENERATION_STOPPING)
 		generation_kill(g);
+	else
+		hang_up(g);
 }
 
 void
@@ -346,7 +349,7 @@ lose_one(struct generation *g, pid_t pid, int status, uint64_t now_ms)
 void
 generation_died(struct generation *g, pid_t pid, int status, uint64_t now_ms)
 {
-	*find(g, pid) = 0;
+	g->loaders[find(g, pid)] = 0; /* generation_has it */
 	switch (g->state) {
 	case GENERATION_LOADING:
 		fail(g, status);

@@ -18,10 +18,11 @@
 enum generation_state {
 	GENERATION_LOADING,
 	GENERATION_READY,    /* it bears slots */
-	GENERATION_FAILED,   /* it has not loaded: `end` says why */
-	GENERATION_LOST,     /* both loaders have died */
 	GENERATION_STOPPING, /* its services stop */
-	GENERATION_OVER,     /* no process is left that matters */
+	/* No process is left that matters: */
+	GENERATION_FAILED, /* it has not loaded: `end` says why */
+	GENERATION_LOST,   /* both loaders have died */
+	GENERATION_OVER,   /* it was told to end */
 };
 
 enum {

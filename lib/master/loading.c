@@ -61,8 +61,7 @@ begin(struct crew *crew, const struct config *config)
 	return NULL;
 }
 
-/* ---- what is in force -----------------------------------------------------
- */
+/* ---- what is in force --------------------------------------------------- */
 
 static bool
 has_served(const struct crew *crew)
@@ -154,8 +153,7 @@ reconcile_current(struct crew *crew)
 	log_error("cannot start the loader: %s", strerror(errno));
 }
 
-/* ---- what is not needed ---------------------------------------------------
- */
+/* ---- what is not needed ------------------------------------------------- */
 
 static bool
 has_pairs(const struct crew *crew, const struct generation *g)
@@ -204,8 +202,7 @@ loading_reconcile(struct crew *crew)
 	sweep(crew);
 }
 
-/* ---- a reload's ------------------------------------------------------------
- */
+/* ---- a reload's --------------------------------------------------------- */
 
 /* A kill from outside is no fault of the new configuration: another is made. */
 static void
@@ -257,8 +254,7 @@ loading_dismiss_next(struct crew *crew)
 	backoff_end(&crew->next_loading);
 }
 
-/* ---- time ------------------------------------------------------------------
- */
+/* ---- time --------------------------------------------------------------- */
 
 void
 loading_keep_time(struct crew *crew)

@@ -35,6 +35,15 @@ tell(const struct loader *l, const struct control_message *message)
 	return control_tell(l->control, message, -1) == 0;
 }
 
+/* At the socket of a loader, or of a slot. False as above. */
+static bool
+say_born(int control)
+{
+	const struct control_message message = { .type = CONTROL_BORN };
+
+	return control_tell(control, &message, -1) == 0;
+}
+
 /* ---- the services ------------------------------------------------------- */
 
 static void
@@ -173,12 +182,11 @@ begin(const struct loader *l, unsigned slot, int control)
 		.config = l->config,
 		.services = &l->services,
 		.control = l->control };
-	const struct control_message born = { .type = CONTROL_BORN };
 
 	birth_follow(l->master);
 	dup3(control, birth.control, O_CLOEXEC); /* both are open */
 	close(control);
-	if (control_tell(birth.control, &born, -1) < 0)
+	if (!say_born(birth.control))
 		return 1; /* the master does not want us any more */
 	if (!receive_all(&birth))
 		return fail(&birth);
@@ -226,7 +234,6 @@ stop(struct loader *l)
 static int
 obey(struct loader *l)
 {
-	const struct control_message alive = { .type = CONTROL_BORN };
 	struct control_message message;
 	int fd, status, result;
 
@@ -242,7 +249,7 @@ obey(struct loader *l)
 		if (result > 0 && message.type == CONTROL_CLONE)
 			clone_spare(l, CONTROL_CLONED);
 		if (result > 0 && message.type == CONTROL_SPEAK)
-			tell(l, &alive);
+			say_born(l->control);
 		if (result > 0 && message.type == CONTROL_STOP)
 			return stop(l);
 	}
@@ -256,7 +263,6 @@ loader_run(const struct loader_birth *from, int (*run)(const struct birth *))
 		.config = from->config,
 		.control = from->control,
 		.run = run };
-	const struct control_message alive = { .type = CONTROL_BORN };
 	bool loaded;
 
 	take_name();
@@ -264,7 +270,7 @@ loader_run(const struct loader_birth *from, int (*run)(const struct birth *))
 	loaded = load(&l);
 	output_flush();	 /* or each clone would say it once more */
 	standard_fill(); /* before a listener, or a client, is there */
-	if (!loaded || !tell(&l, &alive) || !clone_spare(&l, CONTROL_READY))
+	if (!loaded || !say_born(l.control) || !clone_spare(&l, CONTROL_READY))
 		return 1;
 	return obey(&l);
 }

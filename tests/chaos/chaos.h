@@ -108,8 +108,7 @@ void complain(struct chaos *, const char *what);
 /* True where both have one table of descriptors: they are a pair. */
 bool shares_files(pid_t, pid_t);
 
-/* ---- processes.c: the server's processes, by their titles ------------------
- */
+/* ---- processes.c: the server's processes, by their titles --------------- */
 
 extern const char *const role_names[ROLES];
 

@@ -84,8 +84,7 @@ struct stream {
 	bool stuck; /* and it has been said */
 };
 
-/* ---- conn.c: one connection -----------------------------------------------
- */
+/* ---- conn.c: one connection --------------------------------------------- */
 
 void conns_open(struct stream *);
 void conn_open(struct stream *, struct conn *);
@@ -100,13 +99,11 @@ void conn_note_gap(struct stream *, const struct conn *);
 void conn_stop(struct stream *, struct conn *);
 void conn_finish(struct stream *, struct conn *, enum outcome);
 
-/* ---- loop.c ----------------------------------------------------------------
- */
+/* ---- loop.c ------------------------------------------------------------- */
 
 void stream_run(struct stream *);
 
-/* ---- report.c: what is said ------------------------------------------------
- */
+/* ---- report.c: what is said --------------------------------------------- */
 
 /* The lines that tests wait for: connected, answered, stuck. */
 void report_milestones(struct stream *);
@@ -115,8 +112,7 @@ void report_progress(struct stream *);
 /* The summary. Returns the exit status. */
 int report_end(const struct stream *);
 
-/* ---- options.c --------------------------------------------------------------
- */
+/* ---- options.c ---------------------------------------------------------- */
 
 void options_read(struct options *, int argc, char *argv[]);
 
