@@ -404,6 +404,8 @@ generation_keep_time(struct generation *g, uint64_t now_ms)
 uint64_t
 generation_due_ms(const struct generation *g)
 {
+	if (g->state != GENERATION_READY)
+		return g->deadline_ms;
 	return clock_earlier(
-	    g->deadline_ms, g->state == GENERATION_READY ? g->clone.due_ms : 0);
+	    g->deadline_ms, has_any(g) ? g->clone.due_ms : g->ask_ms);
 }
